@@ -1,0 +1,46 @@
+"""Nanoparticle structures from x-ray pair distribution functions."""
+
+from importlib import import_module
+from typing import Any
+
+from hpcpdf.errors import ConfigError, DataError, HpcPdfError, LaunchError, SolverError
+
+__version__ = "0.1.0"
+
+# Loaded on first use, so that `import hpcpdf` and `hpcpdf --help` stay fast.
+_LAZY = {
+    "PdfParams": "hpcpdf.pdf.params",
+    "simulate_pdf": "hpcpdf.pdf.simulate",
+    "read_gr": "hpcpdf.pdf.gr",
+    "fit_pdf": "hpcpdf.pdf.fit",
+    "lbfgsb": "hpcpdf.solver.lbfgsb",
+    "trilaterate": "hpcpdf.solver.trilaterate",
+    "solve": "hpcpdf.reconstruct.solve",
+}
+
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "HpcPdfError",
+    "LaunchError",
+    "PdfParams",
+    "SolverError",
+    "fit_pdf",
+    "lbfgsb",
+    "read_gr",
+    "simulate_pdf",
+    "solve",
+    "trilaterate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'hpcpdf' has no attribute {name!r}")
+    value = getattr(import_module(_LAZY[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_LAZY])

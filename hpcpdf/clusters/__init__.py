@@ -1,0 +1,1 @@
+"""Cluster shapes: generators, families, canonical form, duplicates."""

@@ -1,0 +1,1 @@
+"""Data sets of clusters and their PDFs in HDF5."""

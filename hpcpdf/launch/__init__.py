@@ -1,0 +1,1 @@
+"""Pipelines: the stages in order, locally or on a batch system."""

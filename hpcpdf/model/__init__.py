@@ -1,0 +1,1 @@
+"""Representations and conditional generative models."""

@@ -1,0 +1,1 @@
+"""Pair distribution functions: parameters, simulation, files, agreement factors, fits."""

@@ -1,0 +1,1 @@
+"""Figures, structure files and HTML reports."""

@@ -1,0 +1,1 @@
+"""Bound-constrained minimisation and trilateration."""
