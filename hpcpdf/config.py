@@ -81,6 +81,14 @@ class PdfSection(Section):
             raise ValueError(f"expected a number >= 0 or [low, high] with 0 <= low <= high, got {value}")
         return value
 
+    @model_validator(mode="after")
+    def _some_signal(self) -> PdfSection:
+        qmin = self.qmin[1] if isinstance(self.qmin, tuple) else self.qmin
+        qmax = self.qmax[0] if isinstance(self.qmax, tuple) else self.qmax
+        if qmin >= qmax:
+            raise ValueError(f"qmin reaches {qmin} but qmax can be {qmax}; expected qmin < qmax")
+        return self
+
 
 class DatasetSection(Section):
     """How the data set is stored and split."""
@@ -89,6 +97,12 @@ class DatasetSection(Section):
     split: Literal["paper", "shape"] = "shape"
     fractions: tuple[Fraction, Fraction] = (0.1, 0.1)
     """Validation and test shares of the ``shape`` split. ``paper`` keeps the ratio 2400 : 600 : 137."""
+
+    @model_validator(mode="after")
+    def _something_left(self) -> DatasetSection:
+        if sum(self.fractions) >= 1.0:
+            raise ValueError(f"fractions = {list(self.fractions)} leave nothing to train on; expected a sum below 1")
+        return self
 
 
 class ModelSection(Section):

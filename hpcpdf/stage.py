@@ -6,9 +6,11 @@ import contextlib
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -32,6 +34,47 @@ class Context:
     rank: int = 0
     world: int = 1
     stop: bool = field(default=False, repr=False)
+
+    def stopping(self) -> bool:
+        """Whether to end soon: a signal came, or another rank failed. Cheap: ask between samples."""
+        return self.stop
+
+    def gather(self, value: Any) -> list[Any]:
+        """Wait for all ranks and give every one the `value` of each, in rank order."""
+        return [value]
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Run a body that all ranks enter: when one raises, all leave it with one error and none waits for ever."""
+        yield
+
+
+@contextlib.contextmanager
+def stop_on_signals(context: Context) -> Iterator[None]:
+    """Turn SIGINT and SIGTERM into `context.stop` while the body runs; a second one acts as usual.
+
+    Outside the main thread, where Python delivers no signals, this does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    caught = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in caught}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    def ask(number: int, frame: object) -> None:
+        context.stop = True
+        restore()
+
+    for number in caught:
+        signal.signal(number, ask)
+    try:
+        yield
+    finally:
+        restore()
 
 
 def sample_rng(seed: int, sample_id: int, *more: int) -> np.random.Generator:
