@@ -1,0 +1,37 @@
+"""Arguments that several verbs share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="Configuration of the run.")]
+
+RunTarget = Annotated[
+    Path, typer.Argument(metavar="CONFIG.toml|RUN", help="Configuration of the run, or the folder it was written to.")
+]
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="a.b=value", help="Change one value; TOML, else a plain string. May be repeated."),
+]
+
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, say what would be done, write nothing.")]
+
+Element = Annotated[str, typer.Option("--element", "-e", metavar="SYMBOL", help="Metal of the particles, e.g. Pt.")]
+
+Model = Annotated[
+    Path | None, typer.Option("--model", "-m", metavar="DIR", help="Trained model; default: the one shipped.")
+]
+
+Samples = Annotated[int, typer.Option("--samples", "-n", min=1, help="Structures drawn for each PDF.")]
+Top = Annotated[int, typer.Option("--top", min=1, help="Candidates kept for each PDF.")]
+Refine = Annotated[bool, typer.Option("--refine/--no-refine", help="Also move the atoms of the best candidates.")]
+Rmin = Annotated[float, typer.Option("--rmin", min=0.0, help="Lower end of the compared range, in angstrom.")]
+Rmax = Annotated[float, typer.Option("--rmax", min=0.0, help="Upper end of the compared range, in angstrom.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the samples.")]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Threads; default: one a core.")]
+
+JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the result there.")]

@@ -1,0 +1,83 @@
+"""Verbs of the pipeline: run, generate, train, evaluate, report."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hpcpdf.cli.options import ConfigFile, DryRun, Overrides, RunTarget
+
+
+class Where(StrEnum):
+    """Where a run's stages are executed."""
+
+    LOCAL = "local"
+    SLURM = "slurm"
+
+
+def run(
+    config: ConfigFile,
+    *,
+    overrides: Overrides = None,
+    where: Annotated[Where, typer.Option("--where", help="Where the stages run.")] = Where.LOCAL,
+    dry_run: DryRun = False,
+) -> None:
+    """Run the whole pipeline: generate, train, reconstruct, evaluate, report.
+
+    Finished stages are kept; an interrupted run goes on where it stopped.
+    """
+    if where is not Where.LOCAL:
+        from hpcpdf.errors import ConfigError
+
+        raise ConfigError(f"--where {where}: this version runs stages on this machine only; use --where local")
+    _stages(config, overrides, dry_run, ranks=False)
+
+
+def generate(config: ConfigFile, *, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+    """Generate clusters and their PDFs into one HDF5 data set; also under mpiexec or srun --mpi=pmi2."""
+    _stages(config, overrides, dry_run, "generate", ranks=True)
+
+
+def train(config: ConfigFile, *, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+    """Train the model on the generated data set."""
+    _stages(config, overrides, dry_run, "train", ranks=False)
+
+
+def evaluate(target: RunTarget, *, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+    """Print and save the table of a run: agreement of PDFs and structures, beside the look-up baseline."""
+    _stages(target, overrides, dry_run, "evaluate", ranks=False)
+
+
+def report(target: RunTarget, *, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+    """Write the HTML report of a run."""
+    _stages(target, overrides, dry_run, "report", ranks=False)
+
+
+def _stages(target: Path, overrides: list[str] | None, dry_run: bool, *names: str, ranks: bool) -> None:
+    from hpcpdf.launch.pipeline import STAGES, named, plan, run_pipeline
+    from hpcpdf.launch.settings import load_target
+
+    config = load_target(target, overrides or ())
+    stages = named(names) if names else STAGES
+    if dry_run:
+        for line in plan(config, stages):
+            typer.echo(line)
+        return
+
+    from hpcpdf.dataset.mpi import context_from_mpi
+    from hpcpdf.errors import LaunchError
+
+    context = context_from_mpi()
+    if context.world > 1 and not ranks:
+        verb = names[0] if names else "run"
+        raise LaunchError(
+            f"hpcpdf {verb} was started as {context.world} MPI ranks but uses one process; start it without mpiexec"
+        )
+    run_pipeline(config, context, stages, say=_say)
+
+
+def _say(line: str) -> None:
+    typer.echo(line)

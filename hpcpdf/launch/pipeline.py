@@ -1,0 +1,121 @@
+"""The whole pipeline: stages in the order of the data, each skipped when it is finished."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from hpcpdf.config import RunConfig
+from hpcpdf.errors import ConfigError, LaunchError
+from hpcpdf.launch.settings import check_finished, save_config
+from hpcpdf.stage import Context
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A step of the pipeline: `module`.run(config, context) leaves the folder ``<run.out>/<folder>``."""
+
+    name: str
+    module: str
+    folder: str
+    purpose: str
+
+    def run(self, config: RunConfig, context: Context) -> Path:
+        """Run the stage; finished work is kept, interrupted work goes on."""
+        result: Path = import_module(self.module).run(config, context)
+        return result
+
+
+STAGES: tuple[Stage, ...] = (
+    Stage("generate", "hpcpdf.dataset.generate", "dataset", "clusters and their PDFs"),
+    Stage("train", "hpcpdf.training.train", "model", "the conditional generative model"),
+    Stage("reconstruct", "hpcpdf.reconstruct.batch", "reconstruct", "structures of the held-out PDFs"),
+    Stage("evaluate", "hpcpdf.evaluate.evaluate", "evaluate", "the table, beside the look-up baseline"),
+    Stage("report", "hpcpdf.report.run_report", "report", "report.html"),
+)
+
+
+def named(names: Sequence[str]) -> tuple[Stage, ...]:
+    """Stages by name, in pipeline order.
+
+    Raises
+    ------
+    ConfigError
+        If a name is not known.
+    """
+    known = [stage.name for stage in STAGES]
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"unknown stage {name!r}; expected one of {', '.join(known)}")
+    return tuple(stage for stage in STAGES if stage.name in names)
+
+
+def plan(config: RunConfig, stages: Sequence[Stage] = STAGES) -> list[str]:
+    """What a run would do, one line a stage, after the checks that a run makes first."""
+    check_folder(config)
+    finished = check_finished(config, [stage.folder for stage in STAGES])
+    return [
+        f"{stage.name:<12}{config.run.out / stage.folder}  "
+        + ("finished already" if stage.folder in finished else stage.purpose)
+        for stage in stages
+    ]
+
+
+def check_folder(config: RunConfig) -> None:
+    """Refuse an output folder that cannot become one."""
+    for path in (config.run.out, *config.run.out.parents):
+        if path.exists() and not path.is_dir():
+            raise ConfigError(f"run.out = {config.run.out}: {path} is a file, expected a folder")
+
+
+def run_pipeline(
+    config: RunConfig, context: Context, stages: Sequence[Stage] = STAGES, *, say: Say = print
+) -> dict[str, Path]:
+    """Run `stages` one after the other.
+
+    Parameters
+    ----------
+    config
+        Complete configuration; saved as ``<run.out>/config.json`` before the first stage.
+    context
+        Where this process runs. Only rank 0 writes the configuration and says anything.
+    stages
+        Which stages, in this order; default all of `STAGES`.
+    say
+        Receives the progress lines.
+
+    Returns
+    -------
+    dict
+        Stage name to the path that it returned.
+
+    Raises
+    ------
+    ConfigError
+        Before any work, if a finished stage in the folder was made with other settings.
+    LaunchError
+        If asked to stop between two stages.
+    """
+    check_folder(config)
+    finished = check_finished(config, [stage.folder for stage in STAGES])
+    leads = context.rank == 0
+    if leads:
+        save_config(config)
+    results: dict[str, Path] = {}
+    for number, stage in enumerate(stages, start=1):
+        if context.stop:
+            raise LaunchError(f"stopped before {stage.name}; the same command goes on from here")
+        title = f"[{number}/{len(stages)}] {stage.name}"
+        if leads and stage.folder not in finished:
+            say(f"{title}: {stage.purpose}")
+        start = time.perf_counter()
+        results[stage.name] = stage.run(config, context)
+        if leads:
+            spent = "finished already" if stage.folder in finished else f"{time.perf_counter() - start:.1f} s"
+            say(f"{title}: {spent} -> {results[stage.name]}")
+    return results
