@@ -1,0 +1,286 @@
+#include "hpcpdf/debye.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "hpcpdf/parallel.hpp"
+#include "hpcpdf/wave.hpp"
+
+namespace hpcpdf {
+namespace {
+
+// Pairs of one unit of parallel work: fixed, so that sums are added in the same order for any number of threads.
+constexpr std::size_t chunk_pairs = 65536;
+// exp(-700) is still a normal number; beyond it a contribution is nothing, and subnormal arithmetic is slow.
+constexpr double negligible_exponent = 700.0;
+
+// A run of grid points [first, last) of one line; the last block may reach past `last`, into padding or zeroed lanes.
+template <bool damped>
+void add_line(double weight, double x, double a, std::size_t n_k, double* sum) {
+  Wave wave;
+  Gaussian gauss;
+  for (std::size_t first = 0; first < n_k; first += segment) {
+    const std::size_t last = std::min(first + segment, n_k);
+    wave.start(x, static_cast<double>(first));
+    if (damped) gauss.start(a, static_cast<double>(first));
+    std::size_t k = first;
+    for (; k + lanes <= last; k += lanes) {
+      for (std::size_t l = 0; l < lanes; ++l) sum[k + l] += weight * (damped ? gauss.e[l] * wave.s[l] : wave.s[l]);
+      wave.advance();
+      if (damped) gauss.advance();
+    }
+    for (std::size_t l = 0; k + l < last; ++l) sum[k + l] += weight * (damped ? gauss.e[l] * wave.s[l] : wave.s[l]);
+  }
+}
+
+// First k at which amplitude ff[k] exp(-a k^2) is at or below the precision; n when there is none.
+std::size_t first_below(double amplitude, double a, double precision, const double* ff, bool decreasing,
+                        std::size_t n) {
+  const auto below = [&](std::size_t k) {
+    const double q = static_cast<double>(k);
+    return std::fabs(amplitude * (ff ? ff[k] : 1.0) * std::exp(-a * q * q)) <= precision;
+  };
+  if (!decreasing) {
+    std::size_t k = 0;
+    while (k < n && !below(k)) ++k;
+    return k;
+  }
+  if (n == 0 || !below(n - 1)) return n;
+  std::size_t low = 0, high = n - 1;  // below(high) holds
+  while (low < high) {
+    const std::size_t middle = (low + high) / 2;
+    if (below(middle)) {
+      high = middle;
+    } else {
+      low = middle + 1;
+    }
+  }
+  return low;
+}
+
+bool is_decreasing(const double* ff, std::size_t n) {
+  if (!ff) return true;
+  for (std::size_t k = 0; k + 1 < n; ++k) {
+    if (!(std::fabs(ff[k + 1]) <= std::fabs(ff[k]))) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+double PeakWidth::variance(double distance, double msd) const {
+  const double b = qbroad * distance;
+  const double factor = 1.0 - delta1 / distance - delta2 / (distance * distance) + b * b;
+  return factor > 0.0 && msd > 0.0 ? factor * msd : 0.0;
+}
+
+std::size_t padded(std::size_t n) { return (n + lanes - 1) / lanes * lanes; }
+
+void debye_sum(const Lines& lines, const PeakWidth& width, const QGrid& grid, double precision, const double* ff,
+               double* sum) {
+  const std::size_t n_lines = lines.size();
+  if (n_lines == 0 || grid.n == 0) return;
+  const double half_step2 = 0.5 * grid.step * grid.step;
+  std::vector<double> a(n_lines);
+  for (std::size_t i = 0; i < n_lines; ++i) a[i] = half_step2 * width.variance(lines.distance[i], lines.msd[i]);
+  const bool common = std::all_of(a.begin(), a.end(), [&](double value) { return value == a[0]; });
+  const bool decreasing = precision > 0.0 && is_decreasing(ff, grid.n);
+
+  std::vector<double> own(padded(grid.n), 0.0);
+  for (std::size_t i = 0; i < n_lines; ++i) {
+    std::size_t n_k = grid.n;
+    if (a[i] > 0.0) n_k = std::min(n_k, static_cast<std::size_t>(std::sqrt(negligible_exponent / a[i])) + 1);
+    const double amplitude = 2.0 / lines.distance[i];
+    if (precision > 0.0) n_k = std::min(n_k, first_below(amplitude, a[i], precision, ff, decreasing, grid.n));
+    const double weight = amplitude * lines.count[i];
+    const double x = grid.step * lines.distance[i];
+    if (common) {
+      add_line<false>(weight, x, 0.0, n_k, own.data());
+    } else {
+      add_line<true>(weight, x, a[i], n_k, own.data());
+    }
+  }
+  for (std::size_t k = 0; k < grid.n; ++k) {
+    const double q = static_cast<double>(k);
+    sum[k] += common && a[0] > 0.0 ? own[k] * std::exp(-a[0] * q * q) : own[k];
+  }
+}
+
+namespace {
+
+// One cluster with its atoms sorted by species, as separate coordinate arrays.
+struct Sorted {
+  std::vector<double> x, y, z, u;
+  std::vector<std::size_t> bounds;  // atoms of species s: bounds[s] ... bounds[s + 1] - 1
+
+  std::size_t size() const { return x.size(); }
+};
+
+Sorted sort_by_species(const ClusterBatch& batch, std::size_t cluster, std::size_t n_species) {
+  const std::size_t first = batch.offsets[cluster], n = batch.offsets[cluster + 1] - first;
+  std::vector<std::size_t> order(n);
+  std::iota(order.begin(), order.end(), first);
+  if (batch.species) {
+    std::stable_sort(order.begin(), order.end(),
+                     [&](std::size_t i, std::size_t j) { return batch.species[i] < batch.species[j]; });
+  }
+  Sorted sorted;
+  sorted.bounds.assign(n_species + 1, 0);
+  for (const std::size_t i : order) {
+    sorted.x.push_back(batch.positions[3 * i]);
+    sorted.y.push_back(batch.positions[3 * i + 1]);
+    sorted.z.push_back(batch.positions[3 * i + 2]);
+    sorted.u.push_back(batch.u[i]);
+    ++sorted.bounds[(batch.species ? static_cast<std::size_t>(batch.species[i]) : 0) + 1];
+  }
+  std::partial_sum(sorted.bounds.begin(), sorted.bounds.end(), sorted.bounds.begin());
+  return sorted;
+}
+
+// Rows [row_first, row_last) of the pair triangle of one cluster.
+struct Chunk {
+  std::size_t cluster, row_first, row_last;
+};
+
+std::vector<Chunk> make_chunks(const ClusterBatch& batch) {
+  std::vector<Chunk> chunks;
+  for (std::size_t b = 0; b < batch.size; ++b) {
+    const std::size_t n = batch.offsets[b + 1] - batch.offsets[b];
+    std::size_t first = 0, pairs = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+      pairs += n - 1 - i;
+      if (pairs >= chunk_pairs || i + 1 == n) {
+        chunks.push_back({b, first, i + 1});
+        first = i + 1;
+        pairs = 0;
+      }
+    }
+  }
+  return chunks;
+}
+
+// Lines between rows [i0, i1) and atoms [j0, j1), j > i.
+Lines block_lines(const Sorted& atoms, std::size_t i0, std::size_t i1, std::size_t j0, std::size_t j1, double d_min,
+                  double d_max) {
+  LineBuilder builder((i1 - i0) * (j1 - std::min(j1, std::max(j0, i0))));
+  std::vector<double> distance(atoms.size());
+  for (std::size_t i = i0; i < i1; ++i) {
+    const std::size_t start = std::max(j0, i + 1);
+    for (std::size_t j = start; j < j1; ++j) {
+      const double dx = atoms.x[i] - atoms.x[j], dy = atoms.y[i] - atoms.y[j], dz = atoms.z[i] - atoms.z[j];
+      distance[j] = std::sqrt(dx * dx + dy * dy + dz * dz);
+    }
+    for (std::size_t j = start; j < j1; ++j) {
+      const double d = distance[j];
+      if (d > coincident && d >= d_min && d <= d_max) builder.add(d, atoms.u[i] + atoms.u[j]);
+    }
+  }
+  return builder.finish();
+}
+
+// Contribution of one chunk to v(Q), scattering factors included.
+void chunk_sum(const Sorted& atoms, const Chunk& chunk, const DebyeSettings& settings, const double* factors,
+               double* v) {
+  const std::size_t n_q = settings.grid.n, n_species = atoms.bounds.size() - 1;
+  std::vector<double> part(padded(n_q)), ff(factors ? n_q : 0);
+  for (std::size_t s = 0; s < n_species; ++s) {
+    const std::size_t i0 = std::max(chunk.row_first, atoms.bounds[s]);
+    const std::size_t i1 = std::min(chunk.row_last, atoms.bounds[s + 1]);
+    if (i0 >= i1) continue;
+    for (std::size_t t = s; t < n_species; ++t) {
+      const Lines lines =
+          block_lines(atoms, i0, i1, atoms.bounds[t], atoms.bounds[t + 1], settings.d_min, settings.d_max);
+      for (std::size_t k = 0; k < ff.size(); ++k) ff[k] = factors[s * n_q + k] * factors[t * n_q + k];
+      std::fill(part.begin(), part.end(), 0.0);
+      debye_sum(lines, settings.width, settings.grid, settings.precision, factors ? ff.data() : nullptr, part.data());
+      for (std::size_t k = 0; k < n_q; ++k) v[k] += factors ? ff[k] * part[k] : part[k];
+    }
+  }
+}
+
+// v / (N <f>^2) in place.
+void normalise(const Sorted& atoms, const double* factors, std::size_t n_q, double* v) {
+  const double n = static_cast<double>(atoms.size());
+  for (std::size_t k = 0; k < n_q; ++k) {
+    double mean = 1.0;
+    if (factors) {
+      double total = 0.0;
+      for (std::size_t s = 0; s + 1 < atoms.bounds.size(); ++s) {
+        total += static_cast<double>(atoms.bounds[s + 1] - atoms.bounds[s]) * factors[s * n_q + k];
+      }
+      mean = total / n;
+    }
+    const double denominator = n * mean * mean;
+    v[k] = denominator == 0.0 && v[k] == 0.0 ? 0.0 : v[k] / denominator;
+  }
+}
+
+}  // namespace
+
+void debye_f(const ClusterBatch& batch, const DebyeSettings& settings, const double* factors, std::size_t n_species,
+             double* out, int n_threads) {
+  const std::size_t n_q = settings.grid.n;
+  std::vector<Sorted> sorted(batch.size);
+  parallel_for(batch.size, n_threads, [&](std::size_t b) { sorted[b] = sort_by_species(batch, b, n_species); });
+  const std::vector<Chunk> chunks = make_chunks(batch);
+  // A cluster with one chunk writes straight into its row; the parts of larger ones are added afterwards, in order.
+  std::vector<std::size_t> n_chunks(batch.size, 0);
+  for (const Chunk& chunk : chunks) ++n_chunks[chunk.cluster];
+  std::vector<std::vector<double>> parts(chunks.size());
+  std::fill(out, out + batch.size * n_q, 0.0);
+  parallel_for(chunks.size(), n_threads, [&](std::size_t c) {
+    const Chunk& chunk = chunks[c];
+    const bool only = n_chunks[chunk.cluster] == 1;
+    if (!only) parts[c].assign(n_q, 0.0);
+    double* v = only ? out + chunk.cluster * n_q : parts[c].data();
+    chunk_sum(sorted[chunk.cluster], chunk, settings, factors, v);
+    if (only) normalise(sorted[chunk.cluster], factors, n_q, v);
+  });
+  for (std::size_t c = 0; c < chunks.size(); ++c) {
+    double* v = out + chunks[c].cluster * n_q;
+    for (std::size_t k = 0; k < parts[c].size(); ++k) v[k] += parts[c][k];
+  }
+  for (std::size_t b = 0; b < batch.size; ++b) {
+    if (n_chunks[b] > 1) normalise(sorted[b], factors, n_q, out + b * n_q);
+  }
+}
+
+void sine_transform(const double* f, std::size_t n_rows, const QGrid& grid, std::size_t k_first, const double* r,
+                    std::size_t n_r, double* out, int n_threads) {
+  constexpr std::size_t row_block = 4;
+  const std::size_t row_blocks = (n_rows + row_block - 1) / row_block, r_blocks = (n_r + lanes - 1) / lanes;
+  parallel_for(row_blocks * r_blocks, n_threads, [&](std::size_t task) {
+    const std::size_t row0 = task / r_blocks * row_block, i0 = task % r_blocks * lanes;
+    const std::size_t rows = std::min(row_block, n_rows - row0), points = std::min(lanes, n_r - i0);
+    const double* row[row_block];
+    for (std::size_t b = 0; b < row_block; ++b) row[b] = f + (row0 + std::min(b, rows - 1)) * grid.n;
+    double x[lanes], s[lanes], c[lanes], step_s[lanes], step_c[lanes], acc[row_block][lanes] = {};
+    for (std::size_t l = 0; l < lanes; ++l) {
+      x[l] = grid.step * r[i0 + std::min(l, points - 1)];
+      step_s[l] = std::sin(x[l]);
+      step_c[l] = std::cos(x[l]);
+    }
+    for (std::size_t first = k_first; first < grid.n; first += segment) {
+      const std::size_t last = std::min(first + segment, grid.n);
+      for (std::size_t l = 0; l < lanes; ++l) {
+        s[l] = std::sin(static_cast<double>(first) * x[l]);
+        c[l] = std::cos(static_cast<double>(first) * x[l]);
+      }
+      for (std::size_t k = first; k < last; ++k) {
+        for (std::size_t b = 0; b < row_block; ++b) {
+          const double value = row[b][k];
+          for (std::size_t l = 0; l < lanes; ++l) acc[b][l] += value * s[l];
+        }
+        for (std::size_t l = 0; l < lanes; ++l) {
+          const double t = s[l] * step_c[l] + c[l] * step_s[l];
+          c[l] = c[l] * step_c[l] - s[l] * step_s[l];
+          s[l] = t;
+        }
+      }
+    }
+    for (std::size_t b = 0; b < rows; ++b) std::copy(acc[b], acc[b] + points, out + (row0 + b) * n_r + i0);
+  });
+}
+
+}  // namespace hpcpdf

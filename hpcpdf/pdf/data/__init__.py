@@ -1,0 +1,1 @@
+"""Tables of scattering factors; every file names its source."""
