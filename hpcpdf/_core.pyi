@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,3 +22,16 @@ def debye_f(
 def sine_transform(
     f: NDArray[np.float64], qstep: float, k_first: int, r: NDArray[np.float64], n_threads: int
 ) -> NDArray[np.float64]: ...
+def compiled_instruction_level() -> str: ...
+def trilaterate(
+    distances: list[NDArray[Any]],
+    satellite_distances: list[NDArray[Any]],
+    satellites: NDArray[np.float64],
+    *,
+    weights: list[NDArray[Any]] | None,
+    satellite_weights: list[NDArray[Any]] | None,
+    wide: bool,
+    threads: int,
+    max_evaluations: int,
+    gradient_tolerance: float,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.int32], NDArray[np.int32]]: ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,7 @@ def satellites(n: int = DEFAULT_SATELLITES) -> NDArray[np.float64]:
     return _thomson(int(n))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _thomson(n: int) -> NDArray[np.float64]:
     if n == 0:
         points = np.zeros((0, 3))

@@ -1,0 +1,64 @@
+// Coordinates from distances: many independent trilateration problems at once.
+//
+// Each problem minimises  f(X) = sum_{i<j} w_ij (|x_i - x_j| - D_ij)^2 + sum_{i,s} v_is (|x_i - p_s| - A_is)^2
+// over the box -1 <= x <= 1, where p_s are satellites shared by all problems.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <vector>
+
+namespace hpcpdf::trilaterate {
+
+enum class Status : int {
+  converged = 0,
+  mirror_ambiguous = 1,  // converged, but the satellites do not tell the structure from its mirror image
+  frame_undefined = 2,   // converged, but nothing fixes place, rotation and handedness
+  evaluation_limit = 3,
+  stalled = 4,       // no further descent within the precision
+  undetermined = 5,  // the distances of non-zero weight leave some atom free to move
+  invalid_input = 6,
+};
+
+// A matrix as it lies in the caller's memory; strides in bytes, any sign.
+struct View {
+  const char* data = nullptr;
+  std::ptrdiff_t row = 0;
+  std::ptrdiff_t column = 0;
+  bool wide = true;  // float64, else float32
+
+  double at(int i, int j) const {
+    const char* p = data + i * row + j * column;
+    return wide ? *reinterpret_cast<const double*>(p) : static_cast<double>(*reinterpret_cast<const float*>(p));
+  }
+};
+
+struct Problem {
+  int n = 0;
+  View distances;          // (n, n)
+  View satellites;         // (n, S) distances to the satellites
+  View weights;            // (n, n), data == nullptr means 1
+  View satellite_weights;  // (n, S), data == nullptr means 1
+};
+
+struct Options {
+  bool wide = false;  // float64 arithmetic
+  int threads = 1;
+  int max_evaluations = 500;
+  double gradient_tolerance = 1e-5;  // largest component of the projected gradient
+};
+
+struct Outcome {
+  double cost = 0.0;
+  double projected_gradient = 0.0;
+  int evaluations = 0;
+  Status status = Status::converged;
+};
+
+// Solves `count` problems. `positions[k]` receives 3 n_k doubles. `interrupted` is polled by the calling thread a few
+// times a second; when it returns true, workers stop early and the call returns false.
+bool solve(const Problem* problems, std::size_t count, const double* satellites, int n_satellites,
+           const Options& options, double* const* positions, Outcome* outcomes,
+           const std::function<bool()>& interrupted);
+
+}  // namespace hpcpdf::trilaterate
