@@ -1,1 +1,1 @@
-"""Data sets of clusters and their PDFs in HDF5."""
+"""Data sets: generation on any number of ranks, shards, the master file, splits and reading."""
