@@ -35,3 +35,24 @@ def trilaterate(
     max_evaluations: int,
     gradient_tolerance: float,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.int32], NDArray[np.int32]]: ...
+def spread(
+    positions: NDArray[np.float64],
+    offsets: NDArray[np.uintp],
+    step: float,
+    n_nodes: int,
+    d_min: float,
+    d_max: float,
+    n_threads: int,
+) -> NDArray[np.float64]: ...
+def gather(
+    positions: NDArray[np.float64],
+    offsets: NDArray[np.uintp],
+    field: NDArray[np.float64],
+    step: float,
+    d_min: float,
+    d_max: float,
+    n_threads: int,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
+def wave_tables(
+    distance: NDArray[np.float64], a: NDArray[np.float64], qstep: float, n_q: int, n_threads: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "hpcpdf/debye.hpp"
+#include "hpcpdf/nodes.hpp"
 
 namespace py = pybind11;
 
@@ -86,6 +87,67 @@ py::array_t<double> sine_transform(const Doubles& f, double qstep, std::size_t k
   return out;
 }
 
+hpcpdf::NodeRange node_range(double step, std::size_t n_nodes, double d_min, double d_max) {
+  require(step > 0.0, "step: expected a value above 0");
+  require(n_nodes >= 8, "n_nodes: expected at least 8");
+  hpcpdf::NodeRange nodes;
+  nodes.step = step;
+  nodes.count = n_nodes;
+  nodes.d_min = d_min;
+  nodes.d_max = d_max;
+  return nodes;
+}
+
+hpcpdf::ClusterBatch bare_batch(const Doubles& positions, const Offsets& offsets) {
+  check_batch(positions, offsets);
+  hpcpdf::ClusterBatch batch;
+  batch.positions = positions.data();
+  batch.offsets = offsets.data();
+  batch.size = static_cast<std::size_t>(offsets.size()) - 1;
+  return batch;
+}
+
+py::array_t<double> spread(const Doubles& positions, const Offsets& offsets, double step, std::size_t n_nodes,
+                           double d_min, double d_max, int n_threads) {
+  const auto batch = bare_batch(positions, offsets);
+  const auto nodes = node_range(step, n_nodes, d_min, d_max);
+  py::array_t<double> out({batch.size, n_nodes});
+  double* result = out.mutable_data();
+  {
+    const py::gil_scoped_release release;
+    hpcpdf::spread(batch, nodes, result, n_threads);
+  }
+  return out;
+}
+
+py::tuple gather(const Doubles& positions, const Offsets& offsets, const Doubles& field, double step, double d_min,
+                 double d_max, int n_threads) {
+  const auto batch = bare_batch(positions, offsets);
+  require(field.ndim() == 2 && static_cast<std::size_t>(field.shape(0)) == batch.size,
+          "field: expected one row of node values per cluster");
+  const auto nodes = node_range(step, static_cast<std::size_t>(field.shape(1)), d_min, d_max);
+  py::array_t<double> energy(static_cast<py::ssize_t>(batch.size));
+  py::array_t<double> gradient({positions.shape(0), py::ssize_t{3}});
+  double *energies = energy.mutable_data(), *gradients = gradient.mutable_data();
+  {
+    const py::gil_scoped_release release;
+    hpcpdf::gather(batch, nodes, field.data(), energies, gradients, n_threads);
+  }
+  return py::make_tuple(energy, gradient);
+}
+
+py::tuple wave_tables(const Doubles& distance, const Doubles& a, double qstep, std::size_t n_q, int n_threads) {
+  require(distance.ndim() == 1 && a.ndim() == 1 && a.size() == distance.size(), "a: expected one value per distance");
+  const auto n = static_cast<std::size_t>(distance.size());
+  py::array_t<double> sine({n, n_q}), cosine({n, n_q});
+  double *s = sine.mutable_data(), *c = cosine.mutable_data();
+  {
+    const py::gil_scoped_release release;
+    hpcpdf::wave_tables(distance.data(), a.data(), n, {qstep, n_q}, s, c, n_threads);
+  }
+  return py::make_tuple(sine, cosine);
+}
+
 }  // namespace
 
 void register_pdf(py::module_& m) {
@@ -96,4 +158,10 @@ void register_pdf(py::module_& m) {
         "F(Q_k), k = 0 ... n_q - 1, of clusters stored one after another; shape (clusters, n_q).");
   m.def("sine_transform", &sine_transform, arg("f"), arg("qstep"), arg("k_first"), arg("r"), arg("n_threads"),
         "Sum over k >= k_first of f[b, k] sin(k qstep r_i); shape (rows, points).");
+  m.def("spread", &spread, arg("positions"), arg("offsets"), arg("step"), arg("n_nodes"), arg("d_min"), arg("d_max"),
+        arg("n_threads"), "Pair distances (weight 2) as interpolation weights on nodes; shape (clusters, n_nodes).");
+  m.def("gather", &gather, arg("positions"), arg("offsets"), arg("field"), arg("step"), arg("d_min"), arg("d_max"),
+        arg("n_threads"), "Adjoint of spread: energies (clusters,) and their gradient (atoms, 3).");
+  m.def("wave_tables", &wave_tables, arg("distance"), arg("a"), arg("qstep"), arg("n_q"), arg("n_threads"),
+        "exp(-a k^2) sin(k qstep d) / d and exp(-a k^2) cos(k qstep d); two arrays (distances, n_q).");
 }

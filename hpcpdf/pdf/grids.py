@@ -39,7 +39,9 @@ def r_grid(params: PdfParams) -> NDArray[np.float64]:
     """Points i * rstep from rmin to below rmax, shape (R,), Å."""
     first, last = lower_index(params.rmin, params.rstep), upper_index(params.rmax, params.rstep)
     if first >= last:
-        raise ConfigError(f"no multiple of rstep = {params.rstep} lies in [rmin, rmax) = [{params.rmin}, {params.rmax})")
+        raise ConfigError(
+            f"no multiple of rstep = {params.rstep} lies from rmin = {params.rmin} to below rmax = {params.rmax}"
+        )
     return np.arange(first, last, dtype=np.float64) * params.rstep
 
 
