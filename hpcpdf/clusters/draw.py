@@ -120,9 +120,9 @@ def _icosahedron(frame: SiteTemplate, rng: np.random.Generator, target: int) -> 
     shells, faces = _icosahedron_parts()
     sizes = [13, 55, 147, 309]
     style = rng.random()
-    if style < 0.12:
-        k = int(np.argmin([abs(size - target) for size in sizes]))
-        mask = shells <= k + 1
+    near = [k for k, size in enumerate(sizes) if abs(size - target) <= 2 + target // 10]
+    if style < 0.3 and near:
+        mask = shells <= near[0] + 1
     elif style < 0.55:
         # Faces of the next shell, spreading from a random direction over one side, or scattered.
         k = int(np.searchsorted(sizes, target))
@@ -149,9 +149,9 @@ def _from_cores(
     frame: SiteTemplate, rng: np.random.Generator, target: int, cores: tuple[Mask, Ints], whole: float
 ) -> Mask | None:
     masks, sizes = cores
-    if rng.random() < whole:
-        near = np.argsort(np.abs(sizes - target) + rng.uniform(0.0, 8.0, len(sizes)))[0]
-        return _padded(masks[near])
+    near = np.flatnonzero(np.abs(sizes - target) <= 2 + target // 10)
+    if near.size and rng.random() < whole:
+        return _padded(masks[rng.choice(near)])
     larger = np.flatnonzero((sizes >= target) & (sizes <= 2.5 * target + 20))
     if not larger.size:
         return None

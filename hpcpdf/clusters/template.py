@@ -81,6 +81,12 @@ class SiteTemplate:
         return self.sites[self.centres]
 
     @cached_property
+    def digest(self) -> str:
+        """Names the meaning of the site indices: whatever stores indices stores this too, to be checked on reading."""
+        steps = np.rint(self.sites * 1e4).astype("<i8")
+        return hashlib.blake2b(self.family.encode() + steps.tobytes(), digest_size=8).hexdigest()
+
+    @cached_property
     def images(self) -> Ints:
         """(G, S) index of the site that each operation moves each site to."""
         moved = np.einsum("gij,sj->gsi", self.operations, self.sites)
@@ -112,8 +118,8 @@ class SiteTemplate:
     def distance_classes(self) -> tuple[Floats, NDArray[np.int32]]:
         """The distinct distances (C,) and the (S, S) index of each pair's distance among them."""
         steps = np.rint(self.distances * 1e6).astype(np.int64)
-        values, inverse = np.unique(steps, return_inverse=True)
-        return np.asarray(values * 1e-6), np.asarray(inverse, dtype=np.int32).reshape(steps.shape)
+        _, first, inverse = np.unique(steps, return_index=True, return_inverse=True)
+        return self.distances.ravel()[first], np.asarray(inverse, dtype=np.int32).reshape(steps.shape)
 
     @cached_property
     def _functional(self) -> Floats:
