@@ -19,6 +19,8 @@ USAGE = 2
 INTERRUPTED = 130
 TERMINATED = 143
 
+_RANKS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID")
+
 debug = False
 """Whether an error also shows its traceback; set by ``--debug``."""
 
@@ -88,6 +90,9 @@ def _describe(error: OSError) -> str:
 
 
 def _fail(error: BaseException, text: str, code: int) -> int:
+    # A wrong call is wrong on all ranks alike: one of them says so.
+    if code == USAGE and any(os.environ.get(name, "0") != "0" for name in _RANKS):
+        return code
     if debug:
         traceback.print_exception(error)
     print(f"hpcpdf: error: {' '.join(text.split())}", file=sys.stderr)

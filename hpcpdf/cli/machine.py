@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from hpcpdf.cli.options import JsonFile
@@ -21,3 +23,17 @@ def doctor(
         write(checks, json_file)
     if any(check.status == "broken" for check in checks):
         raise typer.Exit(1)
+
+
+def bench(
+    *,
+    peers: Annotated[bool, typer.Option("--peers", help="Also time the peers that are installed.")] = False,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Times each pair is measured.")] = 5,
+    json_file: JsonFile = None,
+) -> None:
+    """Time the solver and the PDF engine on this machine; with --peers, as ratios of paired runs."""
+    from hpcpdf.launch.bench import measure, write
+
+    result = measure(peers=peers, rounds=rounds, say=typer.echo)
+    if json_file is not None:
+        write(result, json_file)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import hpcpdf
-from hpcpdf.cli import configuration, guard, machine, pipeline
+from hpcpdf.cli import configuration, guard, machine, pipeline, solution
 
 app = typer.Typer(
     name="hpcpdf",
@@ -40,6 +40,7 @@ for verb, example in (
     (pipeline.run, "hpcpdf run examples/quick.toml --set run.out=runs/quick"),
     (pipeline.generate, "mpiexec -n 4 hpcpdf generate examples/quick.toml"),
     (pipeline.train, "hpcpdf train examples/quick.toml"),
+    (solution.solve, "hpcpdf solve sample.gr --element Pt --out solved"),
     (pipeline.evaluate, "hpcpdf evaluate examples/quick.toml"),
     (pipeline.report, "hpcpdf report runs/quick"),
     (machine.doctor, "hpcpdf doctor"),

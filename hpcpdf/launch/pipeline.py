@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hpcpdf.config import RunConfig
 from hpcpdf.errors import ConfigError, LaunchError
-from hpcpdf.launch.settings import check_finished, save_config
+from hpcpdf.launch.settings import check_finished, check_writable, save_config
 from hpcpdf.stage import Context
 
 Say = Callable[[str], None]
@@ -57,20 +57,13 @@ def named(names: Sequence[str]) -> tuple[Stage, ...]:
 
 def plan(config: RunConfig, stages: Sequence[Stage] = STAGES) -> list[str]:
     """What a run would do, one line a stage, after the checks that a run makes first."""
-    check_folder(config)
+    check_writable(config.run.out, "run.out =")
     finished = check_finished(config, [stage.folder for stage in STAGES])
     return [
         f"{stage.name:<12}{config.run.out / stage.folder}  "
         + ("finished already" if stage.folder in finished else stage.purpose)
         for stage in stages
     ]
-
-
-def check_folder(config: RunConfig) -> None:
-    """Refuse an output folder that cannot become one."""
-    for path in (config.run.out, *config.run.out.parents):
-        if path.exists() and not path.is_dir():
-            raise ConfigError(f"run.out = {config.run.out}: {path} is a file, expected a folder")
 
 
 def run_pipeline(
@@ -101,7 +94,7 @@ def run_pipeline(
     LaunchError
         If asked to stop between two stages.
     """
-    check_folder(config)
+    check_writable(config.run.out, "run.out =")
     finished = check_finished(config, [stage.folder for stage in STAGES])
     leads = context.rank == 0
     if leads:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,31 @@ def load_target(target: Path, overrides: Iterable[str] = ()) -> RunConfig:
         raise ConfigError(f"--set cannot change the finished run in {target}; give its TOML file and another run.out")
     # A run folder may have been moved since.
     return config.model_copy(update={"run": config.run.model_copy(update={"out": target})})
+
+
+def check_writable(folder: Path, name: str) -> None:
+    """Refuse, before any work, a result folder that cannot be made.
+
+    Parameters
+    ----------
+    folder
+        Where results shall go.
+    name
+        The option or key that named it, for the message.
+
+    Raises
+    ------
+    ConfigError
+        If a file is in the way or writing is not permitted.
+    """
+    present = next(path for path in (folder, *folder.parents, Path()) if path.exists())
+    if not present.is_dir():
+        raise ConfigError(f"{name} {folder}: {present} is a file, expected a folder")
+    try:
+        with tempfile.TemporaryDirectory(dir=present, prefix=".hpcpdf."):
+            pass
+    except OSError as error:
+        raise ConfigError(f"{name} {folder}: cannot write into {present} ({error.strerror})") from None
 
 
 def check_finished(config: RunConfig, folders: Iterable[str]) -> list[str]:

@@ -131,3 +131,12 @@ def test_signals_end_in_one_line(tmp_path, number, code):
     assert process.returncode == code
     assert errors.startswith("hpcpdf: ")
     assert errors.count("\n") == 1
+
+
+@pytest.mark.mpi
+def test_a_wrong_call_is_said_by_one_rank_only(tmp_path):
+    folder = Path(sys.executable).parent
+    command = [folder / "mpiexec", "-n", "2", folder / "hpcpdf", "generate", "absent.toml"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.count("hpcpdf: error: absent.toml: no such configuration file") == 1

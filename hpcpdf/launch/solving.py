@@ -1,0 +1,111 @@
+"""Measured files in, folders of ranked candidates out."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hpcpdf.errors import ConfigError
+from hpcpdf.launch.settings import check_writable
+from hpcpdf.pdf.gr import MeasuredPdf, read_gr
+
+if TYPE_CHECKING:
+    from hpcpdf.reconstruct.solve import Candidate
+
+
+@dataclass(frozen=True)
+class SolveSettings:
+    """Arguments of :func:`hpcpdf.solve`, which documents them."""
+
+    element: str
+    model: Path | None = None
+    n_samples: int = 1000
+    top: int = 10
+    refine: bool = True
+    r_range: tuple[float, float] = (1.5, 20.0)
+    seed: int = 0
+    n_threads: int | None = None
+
+
+def solve_files(
+    files: Sequence[Path], settings: SolveSettings, out: Path, *, dry_run: bool = False, say: Callable[[str], None]
+) -> list[Path]:
+    """Solve every file; all of them are read and checked before the first is solved.
+
+    Parameters
+    ----------
+    files
+        Measured PDFs. One file is written to `out` itself, several to ``out/<name of the file>``.
+    settings
+        How to solve.
+    out
+        Folder for the results.
+    dry_run
+        Only check and say what would be done.
+    say
+        Receives progress and the ranking.
+
+    Returns
+    -------
+    list of Path
+        Folders written, in the order of `files`.
+
+    Raises
+    ------
+    ConfigError
+        If arguments cannot be used as given.
+    DataError
+        If a file cannot be read.
+    """
+    low, high = settings.r_range
+    if not low < high:
+        raise ConfigError(f"--rmin {low:g} --rmax {high:g}: expected rmin < rmax")
+    folders = _folders(files, out)
+    check_writable(out, "--out")
+    pdfs = [read_gr(path) for path in files]
+    if dry_run:
+        for path, pdf, folder in zip(files, pdfs, folders, strict=True):
+            say(f"{path}: {len(pdf.r)} points, r {pdf.r[0]:g} to {pdf.r[-1]:g} A -> {folder}")
+        return folders
+    for path, pdf, folder in zip(files, pdfs, folders, strict=True):
+        _solve_one(path, pdf, settings, folder, say)
+    return folders
+
+
+def _folders(files: Sequence[Path], out: Path) -> list[Path]:
+    if len(files) == 1:
+        return [out]
+    twice = [name for name, count in Counter(path.stem for path in files).items() if count > 1]
+    if twice:
+        raise ConfigError(f"several files are called {twice[0]}; solve them into folders of their own")
+    return [out / path.stem for path in files]
+
+
+def _solve_one(path: Path, pdf: MeasuredPdf, settings: SolveSettings, folder: Path, say: Callable[[str], None]) -> None:
+    from hpcpdf.reconstruct.solve import solve
+    from hpcpdf.report.solve_report import write_solution
+
+    start = time.perf_counter()
+    candidates = solve(pdf, **asdict(settings))
+    say(f"{path}: {len(candidates)} candidates in {time.perf_counter() - start:.1f} s")
+    for line in ranking(candidates, settings.r_range):
+        say(line)
+    written = write_solution(candidates, pdf, folder, asdict(settings))
+    say(f"-> {written}")
+
+
+def ranking(candidates: Sequence[Candidate], r_range: tuple[float, float]) -> list[str]:
+    """The candidates as a table, best first."""
+    low, high = r_range
+    lines = [f"rank  R_w({low:g}-{high:g} A)  Pearson  atoms  family        nn (A)  coordination"]
+    for rank, one in enumerate(candidates, start=1):
+        width = len(f"R_w({low:g}-{high:g} A)")
+        lines.append(
+            f"{rank:>4}  {one.rw:>{width}.4f}  {one.pearson:>7.4f}  {one.n_atoms:>5}  {one.family:<12}"
+            f"{one.nn_mean:>8.3f}  {one.coordination_mean:>12.2f}"
+        )
+    return lines
