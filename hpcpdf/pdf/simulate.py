@@ -107,6 +107,8 @@ def as_clusters(structures: Structure | Sequence[Structure], params: PdfParams) 
     """Check structures; the flag tells whether a single one was given."""
     if isinstance(structures, Atoms):
         return [_from_atoms(structures, params, "structure")], True
+    if hasattr(structures, "__array__"):
+        structures = np.asarray(structures)
     if _is_positions(structures):
         return [_from_array(structures, params, "structure")], True
     try:

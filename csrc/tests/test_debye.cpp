@@ -1,0 +1,215 @@
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+#include "check.hpp"
+#include "hpcpdf/debye.hpp"
+#include "hpcpdf/nodes.hpp"
+#include "hpcpdf/wave.hpp"
+
+namespace {
+
+using hpcpdf::ClusterBatch;
+using hpcpdf::DebyeSettings;
+using hpcpdf::Lines;
+
+// Reproducible numbers in [0, 1).
+class Numbers {
+ public:
+  double next() {
+    state_ = state_ * 6364136223846793005ull + 1442695040888963407ull;
+    return static_cast<double>(state_ >> 11) / 9007199254740992.0;
+  }
+
+ private:
+  std::uint64_t state_ = 1;
+};
+
+std::vector<double> random_positions(std::size_t n) {
+  Numbers numbers;
+  std::vector<double> positions(3 * n);
+  for (double& x : positions) x = 20.0 * numbers.next();
+  return positions;
+}
+
+double distance(const std::vector<double>& p, std::size_t i, std::size_t j) {
+  return std::hypot(p[3 * i] - p[3 * j], p[3 * i + 1] - p[3 * j + 1], p[3 * i + 2] - p[3 * j + 2]);
+}
+
+void waves_follow_the_functions() {
+  for (const double x : {0.0, 1e-9, 0.3, 2.9, 13.0}) {
+    for (const double start : {0.0, 512.0, 100000.0}) {
+      hpcpdf::Wave wave;
+      wave.start(x, start);
+      for (std::size_t k = 0; k < hpcpdf::segment; k += hpcpdf::lanes) {
+        for (std::size_t l = 0; l < hpcpdf::lanes; ++l) {
+          const double phase = (start + static_cast<double>(k + l)) * x;
+          // The phase itself is only known to rounding.
+          const double tolerance = 2e-13 + 4e-16 * phase;
+          CHECK(check::near(wave.s[l], std::sin(phase), tolerance));
+          CHECK(check::near(wave.c[l], std::cos(phase), tolerance));
+        }
+        wave.advance();
+      }
+    }
+  }
+  for (const double a : {0.0, 1e-8, 1e-4, 3e-3}) {
+    hpcpdf::Gaussian gauss;
+    gauss.start(a, 0.0);
+    for (std::size_t k = 0; k < hpcpdf::segment; k += hpcpdf::lanes) {
+      for (std::size_t l = 0; l < hpcpdf::lanes; ++l) {
+        const double q = static_cast<double>(k + l);
+        CHECK(check::near(gauss.e[l], std::exp(-a * q * q), 1e-12 * std::exp(-a * q * q) + 1e-300));
+      }
+      gauss.advance();
+    }
+  }
+}
+
+void equal_distances_are_merged() {
+  // A cube: 12 edges, 12 face diagonals, 4 space diagonals.
+  std::vector<double> cube;
+  for (int corner = 0; corner < 8; ++corner) {
+    for (int axis = 0; axis < 3; ++axis) cube.push_back(2.7 * ((corner >> axis) & 1));
+  }
+  const Lines lines = hpcpdf::pair_lines(cube.data(), nullptr, 8, 0.0, 100.0);
+  CHECK(lines.size() == 3);
+  double total = 0.0;
+  for (const double count : lines.count) total += count;
+  CHECK(total == 28.0);
+  const double u[8] = {1, 1, 1, 1, 1, 1, 1, 2};
+  CHECK(hpcpdf::pair_lines(cube.data(), u, 8, 0.0, 100.0).size() == 6);
+  CHECK(hpcpdf::pair_lines(cube.data(), nullptr, 8, 0.0, 3.0).size() == 1);
+  CHECK(hpcpdf::pair_lines(cube.data(), nullptr, 0, 0.0, 3.0).size() == 0);
+  const std::vector<double> twice{1.0, 2.0, 3.0, 1.0, 2.0, 3.0};
+  CHECK(hpcpdf::pair_lines(twice.data(), nullptr, 2, 0.0, 3.0).size() == 0);
+}
+
+std::vector<double> structure_function(const std::vector<double>& positions, const std::vector<double>& u,
+                                       const DebyeSettings& settings, int n_threads) {
+  const std::vector<std::size_t> offsets{0, u.size()};
+  ClusterBatch batch;
+  batch.positions = positions.data();
+  batch.u = u.data();
+  batch.offsets = offsets.data();
+  batch.size = 1;
+  std::vector<double> f(settings.grid.n);
+  hpcpdf::debye_f(batch, settings, nullptr, 1, f.data(), n_threads);
+  return f;
+}
+
+void debye_sum_is_the_double_sum() {
+  const std::size_t n = 30;
+  const auto positions = random_positions(n);
+  for (const double delta2 : {0.0, 4.0}) {
+    for (const std::size_t n_q : {std::size_t{1}, std::size_t{13}, std::size_t{256}, std::size_t{1300}}) {
+      DebyeSettings settings;
+      settings.grid = {0.02, n_q};
+      settings.width.delta2 = delta2;
+      settings.d_max = 100.0;
+      const std::vector<double> u(n, 0.005);
+      const auto f = structure_function(positions, u, settings, 1);
+      double worst = 0.0, largest = 0.0;
+      for (std::size_t k = 0; k < n_q; ++k) {
+        const double q = settings.grid.step * static_cast<double>(k);
+        double expected = 0.0;
+        for (std::size_t i = 0; i < n; ++i) {
+          for (std::size_t j = 0; j < n; ++j) {
+            if (i == j) continue;
+            const double d = distance(positions, i, j);
+            expected += std::exp(-0.5 * settings.width.variance(d, 0.01) * q * q) * std::sin(q * d) / d;
+          }
+        }
+        expected /= static_cast<double>(n);
+        worst = std::fmax(worst, std::fabs(f[k] - expected));
+        largest = std::fmax(largest, std::fabs(expected));
+      }
+      CHECK(worst <= 1e-12 * std::fmax(largest, 1.0));
+    }
+  }
+}
+
+void huge_displacements_end_the_sum_quietly() {
+  const auto positions = random_positions(5);
+  DebyeSettings settings;
+  settings.grid = {0.1, 300};
+  settings.width.qbroad = 0.5;
+  settings.d_max = 100.0;
+  const auto f = structure_function(positions, std::vector<double>(5, 50.0), settings, 1);
+  for (const double value : f) CHECK(std::isfinite(value));
+  CHECK(f[0] == 0.0);
+  CHECK(f.back() == 0.0);
+}
+
+void threads_give_the_same_bits() {
+  const std::size_t n = 700;  // several units of parallel work
+  const auto positions = random_positions(n);
+  DebyeSettings settings;
+  settings.grid = {0.1, 40};
+  settings.d_max = 100.0;
+  const std::vector<double> u(n, 0.004);
+  CHECK(structure_function(positions, u, settings, 1) == structure_function(positions, u, settings, 3));
+}
+
+void sine_transform_is_the_sum() {
+  Numbers numbers;
+  const std::size_t rows = 5, n_q = 700, n_r = 21;
+  std::vector<double> f(rows * n_q), r(n_r), out(rows * n_r);
+  for (double& value : f) value = numbers.next() - 0.5;
+  for (double& value : r) value = 30.0 * numbers.next();
+  hpcpdf::sine_transform(f.data(), rows, {0.05, n_q}, 9, r.data(), n_r, out.data(), 2);
+  for (std::size_t b = 0; b < rows; ++b) {
+    for (std::size_t i = 0; i < n_r; ++i) {
+      double expected = 0.0;
+      for (std::size_t k = 9; k < n_q; ++k) expected += f[b * n_q + k] * std::sin(0.05 * static_cast<double>(k) * r[i]);
+      CHECK(check::near(out[b * n_r + i], expected, 1e-11));
+    }
+  }
+}
+
+void nodes_reproduce_polynomials() {
+  const auto positions = random_positions(20);
+  const std::vector<std::size_t> offsets{0, 20};
+  ClusterBatch batch;
+  batch.positions = positions.data();
+  batch.offsets = offsets.data();
+  batch.size = 1;
+  hpcpdf::NodeRange nodes;
+  nodes.count = 64 * 40;
+  nodes.d_max = 100.0;
+  std::vector<double> histogram(nodes.count), field(nodes.count), gradient(60);
+  hpcpdf::spread(batch, nodes, histogram.data(), 1);
+  double cubes = 0.0, expected = 0.0, energy = 0.0;
+  for (std::size_t m = 0; m < nodes.count; ++m) {
+    const double x = static_cast<double>(m) * nodes.step;
+    field[m] = x * x;
+    cubes += histogram[m] * x * x * x;
+  }
+  hpcpdf::gather(batch, nodes, field.data(), &energy, gradient.data(), 1);
+  double squares = 0.0;
+  for (std::size_t i = 0; i < 20; ++i) {
+    double slope = 0.0;
+    for (std::size_t j = 0; j < 20; ++j) {
+      const double d = distance(positions, i, j);
+      expected += d * d * d;
+      squares += d * d;
+      slope += 4.0 * (positions[3 * i] - positions[3 * j]);
+    }
+    CHECK(check::near(gradient[3 * i], slope, 1e-7));
+  }
+  CHECK(check::near(cubes, expected, 1e-9 * expected));
+  CHECK(check::near(energy, squares, 1e-9 * squares));
+}
+
+}  // namespace
+
+int main() {
+  waves_follow_the_functions();
+  equal_distances_are_merged();
+  debye_sum_is_the_double_sum();
+  huge_displacements_end_the_sum_quietly();
+  threads_give_the_same_bits();
+  sine_transform_is_the_sum();
+  nodes_reproduce_polynomials();
+  return check::failures;
+}
