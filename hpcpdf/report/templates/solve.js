@@ -1,0 +1,113 @@
+"use strict";
+(() => {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const byId = (id) => document.getElementById(id);
+  const viewer = new ClusterViewer(byId("viewer"), (text) => { byId("picked").textContent = text; });
+  const chart = new PdfChart(byId("chart"), byId("readout"), data);
+  const rows = [...document.querySelectorAll("#ranking tbody tr")];
+  let current = 0;
+
+  function select(index) {
+    current = index;
+    const candidate = data.candidates[index];
+    rows.forEach((row, i) => row.setAttribute("aria-selected", i === index));
+    document.querySelectorAll("[data-of-selected]").forEach((node) => { node.textContent = candidate.title; });
+    viewer.show({ ...candidate, colours: data.colours });
+    curves();
+    fill("parameters", candidate.rows, ["th", "td", "td"]);
+    fill("regions", candidate.regions, ["td", "number", "number", "number"]);
+    coordination(candidate);
+  }
+
+  function curves() {
+    const other = byId("compare").value;
+    const list = [{ g: data.candidates[current].calc, colour: "#d55e00" }];
+    byId("key-other").hidden = other === "" || Number(other) === current;
+    if (!byId("key-other").hidden) {
+      list.push({ g: data.candidates[Number(other)].calc, colour: "#009e73", dash: [6, 3] });
+    }
+    chart.show(list);
+  }
+
+  function fill(id, rows, kinds) {
+    byId(id).replaceChildren(...rows.map((texts) => {
+      const row = document.createElement("tr");
+      texts.forEach((text, k) => {
+        const cell = document.createElement(kinds[k] === "th" ? "th" : "td");
+        if (kinds[k] === "number") cell.className = "number";
+        cell.textContent = text === "R_w" ? "R" : text;
+        if (text === "R_w") cell.append(Object.assign(document.createElement("sub"), { textContent: "w" }));
+        row.append(cell);
+      });
+      return row;
+    }));
+  }
+
+  function coordination(candidate) {
+    const counts = new Map();
+    candidate.cn.forEach((k) => counts.set(k, (counts.get(k) || 0) + 1));
+    const most = Math.max(...counts.values());
+    const keys = [...counts.keys()].sort((a, b) => b - a);
+    byId("coordination").replaceChildren(...keys.map((k) => {
+      const line = document.createElement("div");
+      line.className = "bar";
+      const name = document.createElement("span");
+      name.textContent = k;
+      const bar = document.createElement("i");
+      bar.style.width = `${(100 * counts.get(k)) / most}%`;
+      bar.style.background = css(coordinationColour(k));
+      const track = document.createElement("b");
+      track.append(bar);
+      const count = document.createElement("span");
+      count.textContent = `${counts.get(k)}`;
+      line.append(name, track, count);
+      return line;
+    }));
+    byId("legend").replaceChildren(...keys.map((k) => {
+      const entry = document.createElement("span");
+      const dot = document.createElement("i");
+      dot.style.background = css(coordinationColour(k));
+      entry.append(dot, String(k));
+      return entry;
+    }));
+  }
+
+  function save() {
+    const { pos, sym, formula, comment } = data.candidates[current];
+    const lines = pos.map((p, i) => [sym[i], ...p.map((x) => x.toFixed(4))].join(" "));
+    const blob = new Blob([[pos.length, comment, ...lines, ""].join("\n")], { type: "chemical/x-xyz" });
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(blob);
+    link.download = `${String(current + 1).padStart(2, "0")}-${formula}.xyz`;
+    link.click();
+    URL.revokeObjectURL(link.href);
+  }
+
+  function choose(name, action) {
+    const buttons = document.querySelectorAll(`[data-${name}]`);
+    buttons.forEach((button) => button.addEventListener("click", () => {
+      buttons.forEach((other) => other.setAttribute("aria-pressed", other === button));
+      action(button.dataset[name]);
+    }));
+  }
+
+  rows.forEach((row, index) => {
+    row.addEventListener("click", () => select(index));
+    row.addEventListener("keydown", (event) => {
+      const next = { ArrowDown: index + 1, ArrowUp: index - 1, Enter: index, " ": index }[event.key];
+      if (next === undefined || !rows[next]) return;
+      event.preventDefault();
+      rows[next].focus();
+      select(next);
+    });
+  });
+  choose("style", (value) => { viewer.style = value; viewer.draw(); });
+  choose("colour", (value) => { viewer.colouring = value; byId("legend").hidden = value !== "coordination"; viewer.draw(); });
+  byId("whole").addEventListener("click", () => chart.lookAtAll());
+  byId("fitted").addEventListener("click", () => chart.look(chart.range));
+  byId("compare").addEventListener("change", curves);
+  byId("save").addEventListener("click", save);
+  byId("previous").addEventListener("click", () => select((current + rows.length - 1) % rows.length));
+  byId("next").addEventListener("click", () => select((current + 1) % rows.length));
+  select(0);
+})();

@@ -1,0 +1,167 @@
+"""The folder of ``hpcpdf solve``: what it holds, that it is whole, and that the page needs nothing else."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.io import read
+from report_cases import Case, solved
+
+from hpcpdf.errors import ConfigError, SolverError
+from hpcpdf.pdf.gr import MeasuredPdf
+from hpcpdf.report.solve_report import check_solution_dir, write_solution
+
+
+@pytest.fixture(scope="module")
+def solution() -> tuple[list[Case], MeasuredPdf]:
+    return solved()
+
+
+@pytest.fixture(scope="module")
+def folder(solution: tuple[list[Case], MeasuredPdf], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    candidates, pdf = solution
+    out = tmp_path_factory.mktemp("report") / "deep" / "out"
+    report = write_solution(candidates, pdf, out, {"element": "Pt", "n_samples": 1000, "model": Path("m.safetensors")})
+    assert report == out / "report.html"
+    return out
+
+
+def embedded(html: str) -> dict:
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.S)
+    assert found
+    return json.loads(found[1])
+
+
+def test_every_promised_file_is_there(folder: Path, solution: tuple[list[Case], MeasuredPdf]) -> None:
+    candidates, _ = solution
+    ranked = {f"candidate-{i:02d}.{kind}" for i in range(1, len(candidates) + 1) for kind in ("xyz", "cif")}
+    tables = {"candidates.csv", "candidates.json", "fit.csv", "fit.png", "fit.pdf", "report.html", "provenance.json"}
+    assert {entry.name for entry in folder.iterdir()} == ranked | tables
+    assert set(json.loads((folder / "provenance.json").read_text())["files"]) == ranked | tables
+    assert not [entry for entry in folder.parent.iterdir() if entry != folder]
+
+
+def test_structures_read_back(folder: Path, solution: tuple[list[Case], MeasuredPdf]) -> None:
+    for rank, candidate in enumerate(solution[0], start=1):
+        xyz = read(folder / f"candidate-{rank:02d}.xyz")
+        cif = read(folder / f"candidate-{rank:02d}.cif")
+        want = candidate.atoms.get_all_distances()
+        assert xyz.get_chemical_symbols() == cif.get_chemical_symbols() == candidate.atoms.get_chemical_symbols()
+        np.testing.assert_allclose(xyz.positions, candidate.atoms.positions, atol=1e-7)
+        # In the periodic box the nearest image is the cluster itself: the vacuum is wide enough.
+        np.testing.assert_allclose(cif.get_all_distances(), want, atol=1e-5)
+        assert cif.get_distances(0, range(len(cif)), mic=True).max() <= want.max() + 1e-5
+        assert xyz.info["rw"] == pytest.approx(candidate.rw, abs=1e-7)
+        assert xyz.info["biso"] == pytest.approx(candidate.biso)
+
+
+def test_cif_states_the_fitted_biso(folder: Path, solution: tuple[list[Case], MeasuredPdf]) -> None:
+    rows = [line.split() for line in (folder / "candidate-01.cif").read_text().splitlines() if line.startswith("Pt")]
+    assert {float(row[-1]) for row in rows} == {solution[0][0].biso}
+    assert {row[-2] for row in rows} == {"1"}
+
+
+def test_tables_agree_with_the_candidates(folder: Path, solution: tuple[list[Case], MeasuredPdf]) -> None:
+    candidates, pdf = solution
+    rows = list(csv.DictReader((folder / "candidates.csv").read_text().splitlines()))
+    document = json.loads((folder / "candidates.json").read_text())
+    assert [float(row["rw"]) for row in rows] == pytest.approx([c.rw for c in candidates], rel=1e-7)
+    assert [row["n_atoms"] for row in document["candidates"]] == [len(c.atoms) for c in candidates]
+    assert document["settings"] == {"element": "Pt", "n_samples": 1000, "model": "m.safetensors"}
+    assert document["qmax_1_per_A"] == pdf.qmax
+    r, observed, calculated, difference = np.loadtxt(folder / "fit.csv", delimiter=",", skiprows=1, unpack=True)
+    assert np.sqrt(np.sum(difference**2) / np.sum(observed**2)) == pytest.approx(candidates[0].rw, abs=1e-6)
+    np.testing.assert_allclose(observed - calculated, difference, atol=1e-6)
+    assert r[0] >= 1.5
+    assert r[-1] <= 20.0
+
+
+def test_page_needs_no_network_and_no_other_file(folder: Path) -> None:
+    html = (folder / "report.html").read_text(encoding="utf-8")
+    assert len(html) < 1_000_000
+    assert not re.search(r"https?:|//[a-z]+\.|@import|url\(", html)
+    linked = set()
+
+    class Links(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            for name, value in attrs:
+                assert name not in ("src", "srcset", "action"), f"<{tag} {name}={value}>"
+                if name == "href":
+                    linked.add(value)
+
+    Links().feed(html)
+    assert linked <= {entry.name for entry in folder.iterdir()}
+
+
+def test_page_holds_the_numbers(folder: Path, solution: tuple[list[Case], MeasuredPdf]) -> None:
+    candidates, pdf = solution
+    data = embedded((folder / "report.html").read_text(encoding="utf-8"))
+    np.testing.assert_allclose(data["obs"], candidates[0].g_obs, rtol=1e-3)
+    assert len(data["fullR"]) == len(pdf.r)
+    for shown, candidate in zip(data["candidates"], candidates, strict=True):
+        np.testing.assert_allclose(shown["pos"], candidate.atoms.positions, atol=1e-4)
+        misfit = np.asarray(data["obs"]) - np.asarray(shown["calc"])
+        assert np.sqrt(np.sum(misfit**2) / np.sum(np.square(data["obs"]))) == pytest.approx(candidate.rw, abs=1e-3)
+        assert np.bincount(np.ravel(shown["bonds"]), minlength=len(shown["pos"])).tolist() == shown["cn"]
+
+
+def test_names_from_the_file_cannot_break_the_page(solution: tuple[list[Case], MeasuredPdf], tmp_path: Path) -> None:
+    candidates, pdf = solution
+    hostile = "</script><script>alert(1)</script>&<b>.gr"
+    named = replace(pdf, source=hostile, composition="<i>Pt</i>", notes=("<u>note</u>",))
+    first = replace(candidates[0], family="</script><x>", notes=("<s>late</s>",))
+    report = write_solution([first], named, tmp_path / "out", {"command": "<tt>", "x": "</pre>"})
+    html = report.read_text(encoding="utf-8")
+    assert html.count("<script") == html.count("</script>") == 4
+    for tag in ("<i>Pt", "<u>", "<s>", "<tt>", "<x>", "<b>."):
+        assert tag not in html
+    assert embedded(html)["candidates"][0]["title"].endswith("</script><x>")
+
+
+def test_same_data_again_replaces_the_result(solution: tuple[list[Case], MeasuredPdf], tmp_path: Path) -> None:
+    candidates, pdf = solution
+    write_solution(candidates, pdf, tmp_path / "out", {})
+    write_solution(candidates[:2], pdf, tmp_path / "out", {})
+    assert len(list((tmp_path / "out").glob("*.xyz"))) == 2
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
+
+
+def test_other_data_or_files_are_kept(solution: tuple[list[Case], MeasuredPdf], tmp_path: Path) -> None:
+    candidates, pdf = solution
+    out = tmp_path / "out"
+    write_solution(candidates[:1], pdf, out, {})
+    before = (out / "report.html").read_bytes()
+    other = replace(pdf, g=pdf.g * 1.01)
+    with pytest.raises(ConfigError, match="other data"):
+        write_solution(candidates, other, out, {})
+    assert (out / "report.html").read_bytes() == before
+    write_solution(candidates[:1], other, out, {}, overwrite=True)
+    (out / "my-notes.txt").write_text("keep")
+    with pytest.raises(ConfigError, match=r"my-notes\.txt"):
+        check_solution_dir(out, other, overwrite=True)
+    with pytest.raises(ConfigError, match="is a file"):
+        check_solution_dir(out / "my-notes.txt", pdf)
+
+
+def test_nothing_half_written(
+    solution: tuple[list[Case], MeasuredPdf], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("hpcpdf.report.figures.save", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        write_solution(*solution, tmp_path / "out", {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_candidates(solution: tuple[list[Case], MeasuredPdf], tmp_path: Path) -> None:
+    with pytest.raises(SolverError, match="no candidate"):
+        write_solution([], solution[1], tmp_path / "out", {})
