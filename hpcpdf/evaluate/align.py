@@ -213,7 +213,7 @@ def _rotations(u: Array, v: Array, to_u: Array, to_v: Array) -> Array:
     source = _frames(u[None], v[None])[0]
     target = _frames(to_u, to_v)
     mirrored = target * np.array([1.0, 1.0, -1.0])
-    return np.concatenate([target, mirrored]) @ source.T
+    return np.asarray(np.concatenate([target, mirrored]) @ source.T)
 
 
 def _frames(u: Array, v: Array) -> Array:

@@ -1,0 +1,236 @@
+"""G(r) of many clusters as a smooth function of zoom, Biso, Qdamp and delta2, with derivatives, for fitting.
+
+For a common Biso and no correlated motion, the Debye sum of a cluster stretched by z is
+
+    F(Q; z, U) = exp(-U Q²) h(z Q) / z,      h(Q) = (2 / N) Σ_{i<j} sin(Q d_ij) / d_ij,
+
+one function h of one variable. Its distances are spread over a uniform grid (8-point Lagrange weights), so one FFT
+gives h at all Q, and each trial needs an interpolation and a matrix product instead of a sum over pairs. Correlated
+motion (delta1, delta2) and Qbroad make the width of a peak depend on its distance; then the sum over that grid is done
+as it is. The equations are those of `hpcpdf.simulate_pdf` with ``transform="exact"``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations_with_replacement
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.distance import pdist
+
+Array = NDArray[np.float64]
+
+STEP = 1.0 / 64.0
+"""Spacing of the distance grid, Å: at Q = 31/Å the interpolation errs by some 1e-7 of F."""
+
+_POINTS = 8
+_PHASE = 0.35
+"""Largest phase Q d between two points of h(Q), radians."""
+
+
+def _lagrange_coefficients() -> Array:
+    """Polynomials, lowest power first, that are 1 at their own of the nodes −3 … 4 and 0 at the others; (8, 8)."""
+    nodes = np.arange(_POINTS) - 3.0
+    rows = []
+    for j in range(_POINTS):
+        others = np.delete(nodes, j)
+        rows.append(np.poly(others)[::-1] / np.prod(nodes[j] - others))
+    return np.array(rows)
+
+
+_VALUE = _lagrange_coefficients().T
+_SLOPE = np.arange(1.0, _POINTS)[:, None] * _VALUE[1:]
+
+
+def lagrange(x: Array) -> tuple[NDArray[np.int64], Array, Array]:
+    """Interpolation at `x` (in node spacings): first node (...,), weights (..., 8), weights of the slope (..., 8)."""
+    base = np.floor(x)
+    powers = np.power((x - base)[..., None], np.arange(_POINTS))
+    return base.astype(np.int64) - 3, powers @ _VALUE, powers[..., :-1] @ _SLOPE
+
+
+@dataclass(frozen=True, eq=False)
+class Histogram:
+    """Distances of one cluster on the uniform grid, one row for each pair of elements.
+
+    Attributes
+    ----------
+    counts : (P, M) array
+        Each pair counts 2 / N, spread by Lagrange weights over nodes 0, STEP, 2 STEP, …
+    pairs : tuple of (str, str)
+        The elements of each row.
+    amounts : mapping
+        Number of atoms of each element.
+    """
+
+    counts: Array
+    pairs: tuple[tuple[str, str], ...]
+    amounts: Mapping[str, int]
+
+
+def histogram(positions: Array, symbols: Sequence[str]) -> Histogram:
+    """Pair distances of a cluster, (n, 3) Å, with the element of each atom."""
+    kinds = list(dict.fromkeys(symbols))
+    amounts = {kind: list(symbols).count(kind) for kind in kinds}
+    distance = pdist(positions)
+    length = int(np.floor((distance.max() if distance.size else 0.0) / STEP)) + _POINTS
+    pairs = tuple(combinations_with_replacement(kinds, 2))
+    counts = np.zeros((len(pairs), length))
+    row = np.zeros(distance.size, dtype=np.int64)
+    if len(kinds) > 1:
+        code = np.array([kinds.index(symbol) for symbol in symbols])
+        i, j = np.triu_indices(len(code), 1)
+        low, high = np.minimum(code[i], code[j]), np.maximum(code[i], code[j])
+        index = {pair: k for k, pair in enumerate(combinations_with_replacement(range(len(kinds)), 2))}
+        row = np.array([index[pair] for pair in zip(low.tolist(), high.tolist(), strict=True)])
+    # Coincident atoms scatter no oscillation, as in the reference formulas.
+    apart = distance > 1.5e-8
+    first, weight, _ = lagrange(distance[apart] / STEP)
+    # sin(Q d) / d is even in d: weights that fall on negative nodes belong to their mirror images.
+    node = np.abs(first[:, None] + np.arange(_POINTS))
+    flat = (row[apart, None] * length + node).ravel()
+    counts += np.bincount(flat, weights=weight.ravel(), minlength=counts.size).reshape(counts.shape)
+    return Histogram(counts * (2.0 / max(len(symbols), 1)), pairs, amounts)
+
+
+@dataclass(frozen=True, eq=False)
+class FitGrid:
+    """Where F is summed and G wanted.
+
+    Attributes
+    ----------
+    q : (K,) array
+        From the first grid point at or above qmin, 1/Å.
+    qstep : float
+    r : (R,) array
+        Å.
+    sine : (K, R) array
+        (2 / π) qstep sin(q r).
+    """
+
+    q: Array
+    qstep: float
+    r: Array
+    sine: Array
+
+    @classmethod
+    def make(cls, q: Array, qstep: float, r: Array) -> FitGrid:
+        return cls(q, qstep, r, (2.0 / np.pi) * qstep * np.sin(np.outer(q, r)))
+
+    def every(self, stride: int) -> FitGrid:
+        """The same with fewer r."""
+        return FitGrid(self.q, self.qstep, self.r[::stride], np.ascontiguousarray(self.sine[:, ::stride]))
+
+
+@dataclass(frozen=True)
+class Values:
+    """Parameters of B clusters, each (B,): zoom, U = Biso / 8π² (Å²), qdamp (1/Å), delta2 (Å²)."""
+
+    zoom: Array
+    uiso: Array
+    qdamp: Array
+    delta2: Array
+
+
+class SmoothModel:
+    """F(Q) of B clusters with a common width of all peaks (no delta1, delta2, qbroad).
+
+    Parameters
+    ----------
+    histograms
+        One for each cluster.
+    weights
+        For each cluster (P, K): f_a f_b / <f>² of its pairs of elements.
+    q : (K,) array
+        1/Å.
+    widest
+        Largest zoom that will be asked for.
+    """
+
+    def __init__(self, histograms: Sequence[Histogram], weights: Sequence[Array], q: Array, widest: float) -> None:
+        self.q = q
+        longest = max(item.counts.shape[1] for item in histograms) * STEP
+        size = 1 << max(10, int(np.ceil(np.log2(2.0 * np.pi * longest / (_PHASE * STEP)))))
+        self._spacing = 2.0 * np.pi / (size * STEP)
+        top = int(np.ceil(widest * q[-1] / self._spacing)) + _POINTS
+        self._owner = np.repeat(np.arange(len(histograms)), [len(item.counts) for item in histograms])
+        self._weights = np.concatenate(weights)
+        table = np.empty((len(self._owner), top + _POINTS))
+        row = 0
+        for item in histograms:
+            node = np.arange(item.counts.shape[1]) * STEP
+            over = np.divide(item.counts, node, out=np.zeros_like(item.counts), where=node > 0.0)
+            wave = -np.fft.rfft(over, size, axis=1).imag[:, :top]
+            # h is odd: eight points below zero let the interpolation run through the origin. The node d = 0 is the
+            # limit sin(Qd)/d -> Q.
+            part = np.concatenate([-wave[:, _POINTS:0:-1], wave], axis=1)
+            part += item.counts[:, :1] * (np.arange(-_POINTS, top) * self._spacing)
+            table[row : row + len(item.counts)] = part
+            row += len(item.counts)
+        self._table = table
+
+    def evaluate(self, values: Values, members: NDArray[np.int64]) -> tuple[Array, Array, Array]:
+        """F and its derivatives with respect to zoom and U; each (b, K), for the clusters `members`.
+
+        `values` may hold several rows for the same cluster.
+        """
+        zoom = values.zoom[:, None]
+        x = zoom * self.q / self._spacing
+        first, weight, slope = lagrange(x)
+        h, dh = np.zeros_like(x), np.zeros_like(x)
+        for row, owner in enumerate(self._owner):
+            mine = np.flatnonzero(members == owner)
+            if not mine.size:
+                continue
+            points = self._table[row][first[mine, :, None] + np.arange(_POINTS, 2 * _POINTS)]
+            h[mine] += self._weights[row] * np.einsum("bkj,bkj->bk", points, weight[mine])
+            dh[mine] += self._weights[row] * np.einsum("bkj,bkj->bk", points, slope[mine])
+        damping = np.exp(-values.uiso[:, None] * self.q**2) / zoom
+        f = h * damping
+        f_zoom = damping * (dh * (self.q / self._spacing)) - f / zoom
+        return f, f_zoom, -(self.q**2) * f
+
+
+@dataclass(frozen=True, eq=False)
+class CorrelatedModel:
+    """F(Q) of B clusters when the width of a peak depends on its distance (delta1, delta2, qbroad)."""
+
+    histograms: Sequence[Histogram]
+    weights: Sequence[Array]
+    q: Array
+    delta1: float
+    qbroad: float
+
+    def evaluate(self, values: Values, members: NDArray[np.int64]) -> tuple[Array, Array, Array, Array]:
+        """F and its derivatives with respect to zoom, U and delta2; each (b, K)."""
+        out = np.zeros((4, len(members), self.q.size))
+        for b, owner in enumerate(members):
+            out[:, b] = self._one(int(owner), values.zoom[b], values.uiso[b], values.delta2[b])
+        return out[0], out[1], out[2], out[3]
+
+    def _one(self, owner: int, zoom: float, uiso: float, delta2: float) -> Array:
+        counts, weights = self.histograms[owner].counts, self.weights[owner]
+        used = np.flatnonzero(np.any(counts != 0.0, axis=0))
+        used = used[used > 0]
+        d = used * STEP * zoom
+        ratio = 1.0 - self.delta1 / d - delta2 / d**2 + (self.qbroad * d) ** 2
+        # A width that the formula makes imaginary is none at all.
+        open_ = ratio > 0.0
+        ratio_zoom = np.where(open_, self.delta1 / d + 2.0 * delta2 / d**2 + 2.0 * (self.qbroad * d) ** 2, 0.0) / zoom
+        ratio = np.where(open_, ratio, 0.0)
+        phase = np.outer(d, self.q)
+        damp = np.exp(-uiso * np.outer(ratio, self.q**2)) / d[:, None]
+        wave = damp * np.sin(phase)
+        slope = damp * np.cos(phase) * phase
+        q2 = self.q**2
+        result = np.zeros((4, self.q.size))
+        for row, weight in zip(counts[:, used], weights, strict=True):
+            plain, by_ratio = row @ wave, (row * ratio) @ wave
+            result[0] += weight * plain
+            zoomed = (row @ slope - plain) / zoom - uiso * q2 * ((row * ratio_zoom) @ wave)
+            result[1] += weight * zoomed
+            result[2] -= weight * q2 * by_ratio
+            result[3] += weight * uiso * q2 * ((row * open_ / d**2) @ wave)
+        return result

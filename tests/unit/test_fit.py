@@ -1,0 +1,272 @@
+"""Fits of clusters to PDFs: against an independent Debye sum, finite differences, and known answers."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.cluster import Decahedron, Icosahedron, Octahedron
+from scipy.spatial.distance import pdist
+
+from hpcpdf import ConfigError, DataError, PdfParams, fit_pdf, read_gr, simulate_pdf
+from hpcpdf.pdf.fit import BOUNDS, PdfFitter, fit_many
+from hpcpdf.pdf.fit_model import CorrelatedModel, SmoothModel, Values, histogram
+from hpcpdf.pdf.gr import MeasuredPdf, write_gr
+from hpcpdf.pdf.metrics import pearson, rw
+
+PT = Atoms("Pt79", Octahedron("Pt", 5, 1).positions)
+FINE = PdfParams(rmax=25.0, rstep=0.01, qmin=1.0, qmax=24.0, qdamp=0.03, biso=0.6, scale=0.5)
+
+
+def measured(atoms, params, noise=0.0, **more):
+    r, g = simulate_pdf(atoms, params)
+    g = g + np.random.default_rng(0).normal(size=g.size) * noise * np.abs(g).max()
+    return MeasuredPdf(r, g, None, params.qmin, params.qmax, **more)
+
+
+def stretched(atoms, zoom):
+    return Atoms(atoms.get_chemical_symbols(), atoms.positions * zoom)
+
+
+def debye_f(positions, q, zoom=1.0, uiso=0.0, delta1=0.0, delta2=0.0, qbroad=0.0):
+    """F(Q) of one element pair by pair, straight from the equation."""
+    d = zoom * pdist(positions)
+    ratio = np.maximum(1.0 - delta1 / d - delta2 / d**2 + (qbroad * d) ** 2, 0.0)
+    damping = np.exp(-uiso * np.outer(ratio, q**2))
+    return 2.0 / len(positions) * np.sum(damping * np.sin(np.outer(d, q)) / d[:, None], axis=0)
+
+
+@pytest.mark.parametrize(
+    "positions",
+    [
+        PT.positions,
+        Icosahedron("Au", 4).positions,
+        Decahedron("Pt", 3, 3, 1).positions,
+        2.8 * np.stack(np.meshgrid(*[np.arange(4.0)] * 3), axis=-1).reshape(-1, 3)
+        + np.random.default_rng(1).uniform(-0.4, 0.4, (64, 3)),
+        np.array([[0.0, 0.0, 0.0], [2.7, 0.0, 0.0]]),
+    ],
+)
+def test_models_are_the_debye_equation(positions):
+    q = np.linspace(0.1, 30.0, 200)
+    item = histogram(positions, ["Pt"] * len(positions))
+    ones = np.ones((1, q.size))
+    zoom, u = np.array([0.93, 1.07]), np.array([0.004, 0.03])
+    members = np.zeros(2, dtype=np.int64)
+    f = SmoothModel([item], [ones], q, 1.1).evaluate(Values(zoom, u, zoom, 0.0 * u), members)[0]
+    delta2 = np.array([0.0, 2.5])
+    values = Values(zoom, u, zoom, delta2)
+    correlated = CorrelatedModel([item], [ones], q, 0.1, 0.02).evaluate(values, members)[0]
+    for b in range(2):
+        expected = debye_f(positions, q, zoom[b], u[b])
+        np.testing.assert_allclose(f[b], expected, atol=3e-7 * np.abs(expected).max())
+        expected = debye_f(positions, q, zoom[b], u[b], 0.1, delta2[b], 0.02)
+        # Beyond the smooth wave, the width is interpolated too.
+        np.testing.assert_allclose(correlated[b], expected, atol=3e-6 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("kind", ["smooth", "correlated"])
+def test_derivatives_are_those_of_finite_differences(kind):
+    q = np.linspace(0.5, 26.0, 150)
+    item = histogram(PT.positions, ["Pt"] * len(PT))
+    ones = np.ones((1, q.size))
+    model = SmoothModel([item], [ones], q, 1.1) if kind == "smooth" else CorrelatedModel([item], [ones], q, 0.0, 0.01)
+    member = np.zeros(1, dtype=np.int64)
+    x = {"zoom": 1.013, "uiso": 0.008, "qdamp": 0.03, "delta2": 2.0}
+
+    def f(**changed):
+        return model.evaluate(Values(**{k: np.array([v]) for k, v in {**x, **changed}.items()}), member)
+
+    for order, name in enumerate(["zoom", "uiso", "delta2"][: 2 if kind == "smooth" else 3], start=1):
+        h = 1e-5 * x[name]
+        numeric = (f(**{name: x[name] + h})[0] - f(**{name: x[name] - h})[0]) / (2.0 * h)
+        np.testing.assert_allclose(f()[order], numeric, atol=2e-5 * np.abs(numeric).max())
+
+
+@pytest.mark.parametrize("zoom", [0.92, 0.95, 1.0, 1.013, 1.05, 1.09])
+def test_known_answer_from_a_wrong_scale(zoom):
+    fit = fit_pdf(stretched(PT, 1.0 / zoom), measured(PT, FINE))
+    assert fit.rw < 1e-5
+    assert fit.pearson == pytest.approx(1.0, abs=1e-9)
+    assert fit.zoom == pytest.approx(zoom, abs=1e-6)
+    assert (fit.biso, fit.qdamp, fit.scale) == pytest.approx((0.6, 0.03, 0.5), rel=1e-4)
+    assert fit.notes == ()
+
+
+@pytest.mark.parametrize("biso", [0.06, 0.3, 1.5, 4.0])
+@pytest.mark.parametrize("shape", [Icosahedron("Pt", 3), Decahedron("Pt", 4, 2, 0), bulk("Pt", cubic=True).repeat(2)])
+def test_known_answer_over_the_range_of_biso(shape, biso):
+    atoms = Atoms(shape.get_chemical_symbols(), shape.positions)
+    params = replace(FINE, biso=biso, qdamp=0.05, rstep=0.02)
+    fit = fit_pdf(stretched(atoms, 0.97), measured(atoms, params))
+    assert fit.rw < 1e-4
+    assert fit.biso == pytest.approx(biso, rel=1e-3)
+    assert fit.zoom == pytest.approx(1.0 / 0.97, abs=1e-5)
+
+
+def test_network_grid_is_exact_too():
+    params = PdfParams()
+    fit = fit_pdf(stretched(PT, 1.04), measured(PT, params))
+    assert fit.rw < 1e-6
+    assert fit.r[0] == pytest.approx(1.5)
+    assert fit.r[-1] == pytest.approx(20.0)
+
+
+def test_simulate_pdf_gives_the_fitted_curve():
+    wrong = Atoms("Pt55", Icosahedron("Pt", 3).positions * 1.02)
+    fit = fit_pdf(wrong, measured(PT, FINE, noise=0.01))
+    assert 0.1 < fit.rw < 0.9
+    r, g = simulate_pdf(stretched(wrong, fit.zoom), fit.params)
+    part = (r > fit.r[0] - 1e-6) & (r < fit.r[-1] + 1e-6)
+    np.testing.assert_allclose(r[part], fit.r)
+    np.testing.assert_allclose(g[part], fit.g_calc, atol=1e-6 * np.abs(g).max())
+    assert fit.rw == pytest.approx(float(rw(fit.g_obs, g[part])), abs=1e-6)
+    assert fit.pearson == pytest.approx(float(pearson(fit.g_obs, g[part])), abs=1e-6)
+
+
+def test_the_fit_is_a_minimum():
+    wrong = Atoms("Pt79", PT.positions + np.random.default_rng(5).normal(size=PT.positions.shape) * 0.05)
+    # So short an extension keeps the Q grid the same for every Biso.
+    fit = fit_pdf(wrong, measured(PT, replace(FINE, qdamp=0.045)), params=PdfParams(maxextension=1.0))
+    assert fit.rw > 0.01
+    assert fit.notes == ()
+    for name, step in (("zoom", 1e-3), ("biso", 0.02), ("qdamp", 2e-3)):
+        for sign in (-1.0, 1.0):
+            zoom, params = fit.zoom, fit.params
+            if name == "zoom":
+                zoom += sign * step
+            else:
+                params = replace(params, **{name: getattr(fit, name) + sign * step})
+            r, g = simulate_pdf(stretched(wrong, zoom), params)
+            part = (r > fit.r[0] - 1e-6) & (r < fit.r[-1] + 1e-6)
+            assert rw(fit.g_obs, g[part], fit_scale=True) > fit.rw
+
+
+def test_noise_moves_the_answer_little():
+    fit = fit_pdf(stretched(PT, 1.03), measured(PT, FINE, noise=0.03))
+    assert fit.zoom == pytest.approx(1.0 / 1.03, abs=2e-4)
+    assert fit.biso == pytest.approx(0.6, rel=0.05)
+    assert 0.02 < fit.rw < 0.2
+
+
+def test_fixed_parameters_stay():
+    pdf = measured(PT, FINE)
+    assert fit_pdf(PT, pdf, refine=()).zoom == 1.0
+    fit = fit_pdf(stretched(PT, 1.02), pdf, refine="zoom", params=PdfParams(biso=0.6, qdamp=0.03))
+    assert (fit.biso, fit.qdamp) == (0.6, 0.03)
+    assert fit.rw < 1e-5
+    assert fit_pdf(PT, pdf, refine=("biso", "qdamp", "scale")).rw < 1e-5
+
+
+def test_delta2_when_asked():
+    params = replace(FINE, delta2=2.5, rstep=0.05)
+    pdf = measured(PT, params)
+    plain = fit_pdf(PT, pdf)
+    assert plain.delta2 == 0.0
+    fit = fit_pdf(stretched(PT, 1.01), pdf, refine=("zoom", "biso", "qdamp", "delta2"))
+    assert fit.rw < 1e-4 < plain.rw
+    assert fit.delta2 == pytest.approx(2.5, abs=1e-2)
+    assert fit_pdf(PT, pdf, params=PdfParams(delta2=2.5)).rw < 1e-4
+
+
+def test_alloys():
+    inner = np.linalg.norm(PT.positions - PT.positions.mean(axis=0), axis=1) < 4.5
+    alloy = Atoms(np.where(inner, "Au", "Cu").tolist(), PT.positions)
+    pdf = measured(alloy, FINE)
+    fit = fit_pdf(stretched(alloy, 1.03), pdf)
+    assert fit.rw < 1e-5
+    assert fit_pdf(PT, pdf).rw > 0.02
+    neutron = replace(FINE, radiation="neutron")
+    seen = measured(alloy, neutron, metadata={"mode": "neutron"})
+    assert fit_pdf(alloy, seen).rw < 1e-5
+
+
+def test_many_at_once_are_the_same_fits():
+    structures = [PT, Icosahedron("Pt", 3).positions, stretched(PT, 1.04), Decahedron("Pt", 9, 2, 0).positions]
+    pdf = measured(PT, FINE, noise=0.01)
+    together = fit_many(structures, pdf)
+    for structure, fit in zip(structures, together, strict=True):
+        alone = fit_pdf(structure, pdf)
+        assert fit.rw == pytest.approx(alone.rw, abs=3e-3)
+        assert fit.zoom == pytest.approx(alone.zoom, abs=1e-3)
+        single = PdfFitter(pdf).fit([structure])[0]
+        assert fit.rw == pytest.approx(single.rw, rel=1e-9)
+        np.testing.assert_allclose(fit.g_calc, single.g_calc, atol=1e-7)
+    assert fit_many([], pdf) == []
+
+
+def test_a_cluster_wider_than_the_data():
+    rod = Atoms("Pt40", np.arange(40)[:, None] * np.array([2.77, 0.0, 0.0]))
+    params = replace(FINE, rmax=100.0, rstep=0.02)
+    r, g = simulate_pdf(rod, params)
+    keep = r <= 12.0
+    fit = fit_pdf(rod, MeasuredPdf(r[keep], g[keep], None, 1.0, 24.0), r_range=(1.5, 12.0))
+    # Only the rounding of qmin to the Q grid differs.
+    assert fit.rw < 0.02
+
+
+def test_limits_are_kept_and_said():
+    fit = fit_pdf(stretched(PT, 1.2), measured(PT, FINE))
+    for name, (low, high) in BOUNDS.items():
+        assert low <= getattr(fit, name) <= high
+    pdf = measured(PT, replace(FINE, qdamp=0.12))
+    assert any("qdamp is at its limit 0.08" in note for note in fit_pdf(PT, pdf).notes)
+
+
+def test_what_is_assumed_is_said():
+    r, g = simulate_pdf(PT, FINE)
+    part = r < 15.0
+    fit = fit_pdf(PT, MeasuredPdf(r[part], g[part]))
+    text = "; ".join(fit.notes)
+    assert "does not say qmin: 0.8" in text
+    assert "does not say qmax: 25" in text
+    assert "up to 14.99 Å" in text
+    assert fit.r[-1] == pytest.approx(14.99)
+    stated = MeasuredPdf(r, g, None, 1.0, 24.0, metadata={"qdamp": "0.03"})
+    assert fit_pdf(PT, stated, refine=("zoom", "biso")).rw < 1e-5
+
+
+def test_no_pairs_no_curve():
+    fit = fit_pdf(np.zeros((1, 3)), measured(PT, FINE))
+    assert (fit.rw, fit.scale) == (1.0, 0.0)
+    assert np.isnan(fit.pearson)
+
+
+@pytest.mark.parametrize(
+    ("atoms", "more", "error", "cause"),
+    [
+        (PT, {"refine": ("zom",)}, ConfigError, "unknown parameter 'zom'"),
+        (PT, {"r_range": (20.0, 1.5)}, ConfigError, "expected 0 <= low < high"),
+        (PT, {"r_range": (50.0, 60.0)}, DataError, "choose another r range"),
+        (np.zeros((4, 2)), {}, ConfigError, r"\(n, 3\)"),
+        (np.full((4, 3), np.nan), {}, ConfigError, "NaN"),
+        (Atoms(), {}, ConfigError, "no atoms"),
+    ],
+)
+def test_wrong_use(atoms, more, error, cause):
+    with pytest.raises(error, match=cause):
+        fit_pdf(atoms, measured(PT, FINE), **more)
+
+
+SIMPLE = {
+    "JQ_S1.gr": ("Pt", 0.5),
+    "Au144pMBA.gr": ("Au", 0.6),
+}
+
+
+@pytest.mark.parametrize("name", SIMPLE)
+def test_measured_or_its_simulated_twin(name, tmp_path):
+    element, limit = SIMPLE[name]
+    path = Path(os.environ.get("HPCPDF_MEASURED", tmp_path)) / name
+    guess = Atoms(f"{element}79", Octahedron(element, 5, 1).positions)
+    if not path.exists():
+        path = tmp_path / name
+        write_gr(path, measured(stretched(guess, 0.98), FINE, noise=0.02, composition=element))
+    fit = fit_pdf(guess, read_gr(path))
+    assert fit.rw < limit
+    assert 0.95 < fit.zoom < 1.02
