@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from ase.data import atomic_numbers, reference_states
 from numpy.typing import NDArray
 from scipy.stats import f as f_distribution
 
+from hpcpdf.pdf.fit import BOUNDS
 from hpcpdf.report.structures import CandidateLike, Geometry, geometry
 
 SYSTEMATIC = 1.05
@@ -21,9 +22,6 @@ SYSTEMATIC = 1.05
 What is left over in a measured PDF is mostly not counting noise but what no candidate holds (ligands, a spread of
 sizes, disorder), so the statistical limit alone would promise too much.
 """
-
-BOUNDS: Mapping[str, tuple[float, float]] = {"zoom": (0.9, 1.1), "biso": (0.04, 4.7), "qdamp": (0.01, 0.08)}
-"""Limits of the fit; a value that sits on one is not a result."""
 
 _GRADES = (
     (0.05, "very close", "The candidate reproduces the PDF almost completely, as is usual only for simulated data."),
@@ -177,8 +175,10 @@ def misfit_regions(
 
 
 def at_bound(name: str, value: float) -> bool:
-    """Whether a fitted parameter sits on a limit of its range."""
+    """Whether a fitted parameter sits on a limit of its range; a value of 0 for delta2 means that it was not fitted."""
     low, high = BOUNDS[name]
+    if name == "delta2" and value == 0.0:
+        return False
     slack = 1e-3 * (high - low)
     return value <= low + slack or value >= high - slack
 
@@ -252,7 +252,7 @@ def _size_warning(best: CandidateLike, shape: Geometry) -> list[str]:
     total = sum(region.misfit for region in regions)
     start, share = None, 0.0
     for region in reversed(regions):
-        if region.rw < 0.5:
+        if region.rw < 0.5 or region.low < 0.5 * shape.diameter:
             break
         start, share = region.low, share + region.misfit
     if start is None or share < 0.25 * total:

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from ase.data.colors import jmol_colors
 from numpy.typing import NDArray
 
 from hpcpdf.errors import SolverError
+from hpcpdf.pdf.fit import BOUNDS
 from hpcpdf.report import figures, judge, page
 from hpcpdf.report.structures import CandidateLike, Geometry, geometry, write_cif, write_xyz
 from hpcpdf.stage import DONE, mark_finished, provenance, write_json
@@ -65,7 +67,7 @@ def write_solution(
         Holds afterwards ``candidate-01.xyz`` and ``.cif`` …, ``candidates.csv``, ``candidates.json``, ``fit.png``,
         ``fit.pdf``, ``fit.csv`` (the numbers of the figure), ``report.html`` and ``provenance.json``.
     settings
-        What produced the candidates, for the record: element, n_samples, r_range, model, seed, command …
+        What produced the candidates, for the record: element, n_samples, r_range, model, seed …
     overwrite
         Also replace a result for other data.
 
@@ -218,7 +220,8 @@ def _page(
         refined=any(c.rw_before_refine is not None for c in candidates),
         notes=list(dict.fromkeys(note for c in candidates for note in c.notes)),
         settings_json=json.dumps(settings, indent=2, ensure_ascii=False),
-        settings=settings,
+        bounds=BOUNDS,
+        command=shlex.join([Path(stamp["command"][0]).name, *stamp["command"][1:]]),
         stamp=stamp,
         date=datetime.fromisoformat(stamp["time"]).strftime("%-d %B %Y, %H:%M UTC"),
         data=page.embed_json(data),
@@ -275,11 +278,15 @@ def _parameter_rows(row: Mapping[str, Any], bulk: float | None) -> list[list[str
         ["mean coordination", f"{row['coordination_mean']:.2f}", f"neighbours within {row['bond_cutoff_A']:.2f} Å"],
         ["largest distance (Å)", f"{row['diameter_A']:.1f}", "between two atom centres"],
     ]
-    limits = {"zoom": "zoom", "Biso (Å²)": "biso", "Qdamp (Å⁻¹)": "qdamp"}
-    values = {"zoom": row["zoom"], "biso": row["biso_A2"], "qdamp": row["qdamp_1_per_A"]}
+    fitted = {
+        "zoom": ("zoom", row["zoom"]),
+        "Biso (Å²)": ("biso", row["biso_A2"]),
+        "Qdamp (Å⁻¹)": ("qdamp", row["qdamp_1_per_A"]),
+        "δ2 (Å²)": ("delta2", row["delta2_A2"]),
+    }
     for line in rows:
-        if line[0] in limits and judge.at_bound(limits[line[0]], values[limits[line[0]]]):
-            line[2] += " — on the limit of its range"
+        if line[0] in fitted and judge.at_bound(*fitted[line[0]]):
+            line[2] += "; on the limit of its range"
     return rows
 
 

@@ -112,16 +112,20 @@ def test_page_holds_the_numbers(folder: Path, solution: tuple[list[Case], Measur
         assert np.bincount(np.ravel(shown["bonds"]), minlength=len(shown["pos"])).tolist() == shown["cn"]
 
 
-def test_names_from_the_file_cannot_break_the_page(solution: tuple[list[Case], MeasuredPdf], tmp_path: Path) -> None:
+def test_names_from_the_file_cannot_break_the_page(
+    solution: tuple[list[Case], MeasuredPdf], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["/usr/bin/hpcpdf", "solve", "<tt>.gr"])
     candidates, pdf = solution
     hostile = "</script><script>alert(1)</script>&<b>.gr"
     named = replace(pdf, source=hostile, composition="<i>Pt</i>", notes=("<u>note</u>",))
     first = replace(candidates[0], family="</script><x>", notes=("<s>late</s>",))
-    report = write_solution([first], named, tmp_path / "out", {"command": "<tt>", "x": "</pre>"})
+    report = write_solution([first], named, tmp_path / "out", {"x": "</pre>"})
     html = report.read_text(encoding="utf-8")
     assert html.count("<script") == html.count("</script>") == 4
     for tag in ("<i>Pt", "<u>", "<s>", "<tt>", "<x>", "<b>."):
         assert tag not in html
+    assert "hpcpdf solve &#39;&lt;tt&gt;.gr&#39;" in html
     assert embedded(html)["candidates"][0]["title"].endswith("</script><x>")
 
 
