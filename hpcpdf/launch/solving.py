@@ -71,6 +71,10 @@ def solve_files(
         for path, pdf, folder in zip(files, pdfs, folders, strict=True):
             say(f"{path}: {len(pdf.r)} points, r {pdf.r[0]:g} to {pdf.r[-1]:g} A -> {folder}")
         return folders
+    from hpcpdf.report.solve_report import check_solution_dir
+
+    for pdf, folder in zip(pdfs, folders, strict=True):
+        check_solution_dir(folder, pdf)
     for path, pdf, folder in zip(files, pdfs, folders, strict=True):
         _solve_one(path, pdf, settings, folder, say)
     return folders
