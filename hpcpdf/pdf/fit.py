@@ -214,26 +214,27 @@ class PdfFitter:
         """Best values of each cluster."""
         grid = self._grid(params)
         model = self._model(items, params)
-        problem = Problem(model, grid, self.g_obs, self.refine, {name: BOUNDS[name] for name in self.refine})
-        if start is not None:
-            return solve(problem, start, np.zeros(1, dtype=np.int64))
-        values, members = self._starts(model, grid, len(items), params)
-        return solve(problem, values, members)
+        bounds = {name: BOUNDS[name] for name in self.refine}
+        members = np.arange(len(items))
+        if start is None:
+            # Half the Nyquist step of qmax keeps the sum of squares but for its ends, so the search may run on it.
+            stride = max(1, int(0.5 * np.pi / params.qmax / np.median(np.diff(self.r))))
+            thin, g = grid.every(stride), self.g_obs[::stride]
+            values, owners = self._starts(model, thin, g, len(items), params)
+            start = solve(Problem(model, thin, g, self.refine, bounds), values, owners)
+        return solve(Problem(model, grid, self.g_obs, self.refine, bounds), start, members).split()
 
     def _starts(
-        self, model: SmoothModel | CorrelatedModel, grid: FitGrid, count: int, params: PdfParams
+        self, model: SmoothModel | CorrelatedModel, grid: FitGrid, g_obs: Array, count: int, params: PdfParams
     ) -> tuple[Values, NDArray[np.int64]]:
-        """The most promising zooms and Biso of each cluster, by R_w on a thinned grid."""
+        """The most promising zooms and Biso of each cluster by R_w, and which cluster each belongs to."""
         zooms = np.linspace(*BOUNDS["zoom"], _ZOOMS) if "zoom" in self.refine else np.ones(1)
         bisos = np.array(_BISO_STARTS) if "biso" in self.refine else np.array([params.biso])
-        # Half the Nyquist step of qmax keeps the sum of squares.
-        stride = max(1, int(0.5 * np.pi / params.qmax / np.median(np.diff(self.r))))
-        thin, g = grid.every(stride), self.g_obs[::stride]
         members = np.repeat(np.arange(count), zooms.size)
         misfit = np.empty((bisos.size, count, zooms.size))
         for k, biso in enumerate(bisos):
             values = _values(np.tile(zooms, count), biso, params)
-            trial = Problem(model, thin, g, (), {}).misfit(values, members)
+            trial = Problem(model, grid, g_obs, (), {}).misfit(values, members)
             misfit[k] = trial.reshape(count, zooms.size)
         best = misfit.min(axis=0)
         padded = np.pad(best, ((0, 0), (1, 1)), constant_values=np.inf)

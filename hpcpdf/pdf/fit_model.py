@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from itertools import combinations_with_replacement
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.spatial.distance import pdist
 
@@ -47,7 +48,10 @@ _SLOPE = np.arange(1.0, _POINTS)[:, None] * _VALUE[1:]
 def lagrange(x: Array) -> tuple[NDArray[np.int64], Array, Array]:
     """Interpolation at `x` (in node spacings): first node (...,), weights (..., 8), weights of the slope (..., 8)."""
     base = np.floor(x)
-    powers = np.power((x - base)[..., None], np.arange(_POINTS))
+    powers = np.empty((*x.shape, _POINTS))
+    powers[..., 0] = 1.0
+    for k in range(1, _POINTS):
+        np.multiply(powers[..., k - 1], x - base, out=powers[..., k])
     return base.astype(np.int64) - 3, powers @ _VALUE, powers[..., :-1] @ _SLOPE
 
 
@@ -133,6 +137,14 @@ class Values:
     qdamp: Array
     delta2: Array
 
+    def take(self, rows: NDArray[np.int64]) -> Values:
+        """Those of some clusters."""
+        return Values(self.zoom[rows], self.uiso[rows], self.qdamp[rows], self.delta2[rows])
+
+    def split(self) -> list[Values]:
+        """One cluster each."""
+        return [self.take(np.array([i])) for i in range(len(self.zoom))]
+
 
 class SmoothModel:
     """F(Q) of B clusters with a common width of all peaks (no delta1, delta2, qbroad).
@@ -176,17 +188,19 @@ class SmoothModel:
 
         `values` may hold several rows for the same cluster.
         """
-        zoom = values.zoom[:, None]
-        x = zoom * self.q / self._spacing
-        first, weight, slope = lagrange(x)
-        h, dh = np.zeros_like(x), np.zeros_like(x)
+        # Many trials share a zoom, so the weights are made once for each.
+        zooms, which = np.unique(values.zoom, return_inverse=True)
+        first, weight, slope = lagrange(zooms[:, None] * self.q / self._spacing)
+        h, dh = np.zeros((2, len(members), self.q.size))
         for row, owner in enumerate(self._owner):
             mine = np.flatnonzero(members == owner)
             if not mine.size:
                 continue
-            points = self._table[row][first[mine, :, None] + np.arange(_POINTS, 2 * _POINTS)]
-            h[mine] += self._weights[row] * np.einsum("bkj,bkj->bk", points, weight[mine])
-            dh[mine] += self._weights[row] * np.einsum("bkj,bkj->bk", points, slope[mine])
+            use = which[mine]
+            points = sliding_window_view(self._table[row], _POINTS)[first[use] + _POINTS]
+            h[mine] += self._weights[row] * np.einsum("bkj,bkj->bk", points, weight[use])
+            dh[mine] += self._weights[row] * np.einsum("bkj,bkj->bk", points, slope[use])
+        zoom = values.zoom[:, None]
         damping = np.exp(-values.uiso[:, None] * self.q**2) / zoom
         f = h * damping
         f_zoom = damping * (dh * (self.q / self._spacing)) - f / zoom

@@ -90,8 +90,8 @@ class Problem:
         return np.asarray(np.maximum(total - gain, 0.0))
 
 
-def solve(problem: Problem, start: Values, members: NDArray[np.int64]) -> list[Values]:
-    """Refine every start and give the best of each cluster, in the order of the clusters."""
+def solve(problem: Problem, start: Values, members: NDArray[np.int64]) -> Values:
+    """Refine every start; the best of each cluster, in the order of the clusters."""
     x = np.stack([_get(start, name) for name in problem.refine], axis=1) if problem.refine else None
     if x is None:
         misfit, values = problem.misfit(start, members), start
@@ -101,8 +101,8 @@ def solve(problem: Problem, start: Values, members: NDArray[np.int64]) -> list[V
     best = []
     for owner in range(int(members.max()) + 1):
         mine = np.flatnonzero(members == owner)
-        best.append(_take(values, mine[np.argmin(misfit[mine])][None]))
-    return best
+        best.append(int(mine[np.argmin(misfit[mine])]))
+    return values.take(np.array(best))
 
 
 def _descend(problem: Problem, start: Values, members: NDArray[np.int64], x: Array) -> tuple[Array, Array]:
@@ -118,7 +118,7 @@ def _descend(problem: Problem, start: Values, members: NDArray[np.int64], x: Arr
         trial = np.clip(
             x[active] + _step(matrix[active], right[active], damping[active], x[active], low, high), low, high
         )
-        values = _set(_take(start, active), problem.refine, trial)
+        values = _set(start.take(active), problem.refine, trial)
         new_misfit, new_matrix, new_right = problem.normal_equations(values, members[active])
         better = new_misfit <= misfit[active]
         gain = misfit[active] - new_misfit
@@ -160,7 +160,3 @@ def _set(values: Values, names: Sequence[str], x: Array) -> Values:
         field, unit = _FIELDS[name]
         fields[field] = x[:, i] / unit
     return Values(**fields)
-
-
-def _take(values: Values, rows: NDArray[np.int64]) -> Values:
-    return Values(values.zoom[rows], values.uiso[rows], values.qdamp[rows], values.delta2[rows])
