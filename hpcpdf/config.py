@@ -119,6 +119,8 @@ class TrainingSection(Section):
 
     batch: Annotated[int, Field(ge=1)] = 256
     learning_rate: Annotated[float, Field(gt=0.0)] = 1e-3
+    schedule: Literal["constant", "cosine"] = "constant"
+    """Learning rate: constant, or falling to zero over `max_epochs` along a cosine."""
     max_epochs: Annotated[int, Field(ge=1)] = 200
     patience: Annotated[int, Field(ge=1)] = 50
     max_minutes: Annotated[float, Field(gt=0.0)] | None = None
