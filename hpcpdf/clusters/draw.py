@@ -254,6 +254,11 @@ def _some_kinds(family: str, rng: np.random.Generator, count: int) -> Mask:
             return used
 
 
+def facets(family: str) -> Floats:
+    """Heights (F, S) of the template's sites along the outward unit normals of a family's facets."""
+    return _facets(family)[2][:, : len(template(family))]
+
+
 @cache
 def _facets(family: str) -> tuple[Floats, Ints, Floats]:
     """Unit normals (F, 3), their kind (F,), and the heights (F, S + H) of sites and halo along them."""

@@ -170,7 +170,7 @@ class SiteCvae(ConditionalModel):
         return Samples(found, np.array(index))
 
     def fingerprint(self) -> dict[str, Any]:
-        return {"sites": self.n_sites}
+        return {family: template(family).digest for family in FAMILIES}
 
 
 def _apportion(shares: NDArray[np.float64], total: int) -> NDArray[np.int64]:

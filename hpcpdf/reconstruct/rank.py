@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcpdf import _core
+from hpcpdf.pdf.kernel import Positions
+from hpcpdf.pdf.simulate import thread_count
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
@@ -102,7 +104,16 @@ class Ranker:
         widest = max(float(np.linalg.norm(np.ptp(x, axis=0))) for x in structures)
         # In steps, so that few tables serve many calls.
         n_nodes = 256 * math.ceil((widest / NODE_STEP + 16) / 256)
-        histogram = _core.spread(list(structures), NODE_STEP, n_nodes).astype(np.float32)
+        batch = Positions.of(structures)
+        histogram = _core.spread(
+            positions=batch.positions,
+            offsets=batch.offsets,
+            step=NODE_STEP,
+            n_nodes=n_nodes,
+            d_min=0.0,
+            d_max=n_nodes * NODE_STEP,
+            n_threads=thread_count(None),
+        ).astype(np.float32)
         for zoom in self.zooms:
             in_q = histogram @ _sines(n_nodes, self._table_width(), zoom)[:, self._used]
             for biso, damping in zip(self.bisos, self._damping, strict=True):

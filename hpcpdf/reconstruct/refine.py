@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.spatial import cKDTree
 
-from hpcpdf import _core
 from hpcpdf.pdf.kernel import NodeKernel
 from hpcpdf.solver.lbfgsb import lbfgsb
 
@@ -80,12 +79,11 @@ def refine_positions(
 
     def objective(flat: Floats) -> tuple[float, Floats]:
         x = flat.reshape(n, 3)
-        histogram = _core.spread([x], kernel.step, kernel.n_nodes)[0]
-        g = histogram @ matrix
+        g = kernel.histogram([x])[0] @ matrix
         scale = max(float(g @ g_obs) / max(float(g @ g), 1e-30), 1e-12)
         residual = scale * g - g_obs
         field = matrix @ (2.0 * scale / norm * residual)
-        _, gradient = _core.gather(x, field, kernel.step)
+        gradient = kernel.gather([x], field)[1]
         bonds = x[pairs[:, 0]] - x[pairs[:, 1]]
         lengths = np.linalg.norm(bonds, axis=1)
         deviation = lengths - start_lengths

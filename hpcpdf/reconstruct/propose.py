@@ -1,0 +1,69 @@
+"""From a PDF to structures: sample a model, then trilaterate what it predicts."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hpcpdf.model.base import ConditionalModel
+from hpcpdf.model.features import PdfBatch
+from hpcpdf.solver.satellites import satellites
+from hpcpdf.solver.trilaterate import trilaterate
+
+log = logging.getLogger(__name__)
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """Structures that a model proposes for one PDF.
+
+    Attributes
+    ----------
+    positions : list of (n, 3)
+        Those that differ, Å, in the model's frame.
+    families : list of str
+        "" where the model does not tell.
+    nn : list of float
+        Nearest-neighbour distance they were built with, Å; NaN where the model does not tell.
+    index : (n_samples,) int
+        Which of them each sample is.
+    """
+
+    positions: list[Floats]
+    families: list[str]
+    nn: list[float]
+    index: NDArray[np.int64]
+
+
+def propose(
+    model: ConditionalModel, batch: PdfBatch, n_samples: int, seed: int, n_threads: int | None = None
+) -> Proposals:
+    """Draw `n_samples` structures for the one PDF in `batch`; the same seed gives the same ones."""
+    samples = model.sample(batch, n_samples, torch.Generator().manual_seed(seed))
+    found = samples.structures
+    solved = trilaterate(
+        [item.distances for item in found],
+        [item.satellite_distances for item in found],
+        satellites(model.section.satellites),
+        n_threads=n_threads,
+    )
+    positions = [
+        np.asarray(unit, dtype=np.float64) * item.length for unit, item in zip(solved.positions, found, strict=True)
+    ]
+    usable = np.array([len(x) > 1 and bool(np.isfinite(x).all()) for x in positions])
+    if not usable.all():
+        log.warning("%d of %d structures could not be trilaterated and are left out", (~usable).sum(), len(usable))
+    new = np.cumsum(usable) - 1
+    kept = np.flatnonzero(usable)
+    return Proposals(
+        [positions[k] for k in kept],
+        [found[k].family for k in kept],
+        [found[k].nn for k in kept],
+        new[samples.index[usable[samples.index]]],
+    )
