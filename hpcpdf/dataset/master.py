@@ -92,7 +92,8 @@ def _add_view(
     whole = h5py.h5s.create_simple((n, *row))
     plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     plist.set_obj_track_times(False)
-    plist.set_fill_value(np.array(column.fill, dtype=column.dtype))
+    if column.fill != b"":  # the empty string is HDF5's own default, and h5py mistakes it for a pointer
+        plist.set_fill_value(np.array(column.fill, dtype=column.dtype))
     corner = (0,) * len(row)
     start = 0
     for shard, first, last in runs:

@@ -15,10 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpcpdf.errors import HpcPdfError, LaunchError
+from hpcpdf.errors import ConfigError, HpcPdfError, LaunchError
 from hpcpdf.stage import Context
 
 _log = logging.getLogger(__name__)
+
+_FAILURE, _USAGE = 1, 2
+"""Exit statuses of the command line: failed, and used wrongly."""
 
 _FAILED = 41
 """Message tag that tells the other ranks to stop early."""
@@ -126,9 +129,10 @@ class MpiContext(Context):
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
-        """Enter and leave with all ranks. After a failure rank 0 raises it, naming the rank; others exit with status 1.
+        """Enter and leave with all ranks. After a failure rank 0 raises it, naming the rank; others leave silently.
 
-        So exactly one process prints the error, and MPI still ends in order on all of them.
+        So exactly one process prints the error, all exit with the same status (`mpiexec` mixes different ones), and
+        MPI still ends in order on all of them.
         """
         try:
             try:
@@ -147,29 +151,33 @@ class MpiContext(Context):
                         alarm.wait()
         except PeerError as failure:
             if self.rank:
-                raise SystemExit(1) from None
+                raise SystemExit(failure.status) from None
             if failure.own is not None:
                 raise failure.own from None
-            raise LaunchError(str(failure)) from None
+            raise (ConfigError if failure.status == _USAGE else LaunchError)(str(failure)) from None
 
     def _exchange(self, failure: BaseException | None, value: Any) -> list[Any]:
+        status = _FAILURE if failure is not None else 0
+        if isinstance(failure, ConfigError) or (isinstance(failure, SystemExit) and failure.code == _USAGE):
+            status = _USAGE
         text = "" if failure is None else _describe(failure)
-        answers: list[tuple[bool, str, Any]] = self.comm.allgather((failure is not None, text, value))
-        failed = [rank for rank, (bad, _, _) in enumerate(answers) if bad]
+        answers: list[tuple[int, str, Any]] = self.comm.allgather((status, text, value))
+        failed = [rank for rank, answer in enumerate(answers) if answer[0]]
         if not failed:
-            return [answer for _, _, answer in answers]
+            return [answer[2] for answer in answers]
         for rank in failed:
             if rank != self.rank:
                 self.comm.recv(source=rank, tag=_FAILED)
         first = failed[0]
-        raise PeerError(f"rank {first} of {self.world}: {answers[first][1]}", own=failure)
+        raise PeerError(f"rank {first} of {self.world}: {answers[first][1]}", answers[first][0], failure)
 
 
 class PeerError(HpcPdfError):
-    """Some rank failed; `own` is this rank's error when it was one of them."""
+    """Some rank failed; `status` is the exit status for all, `own` this rank's error when it was one of them."""
 
-    def __init__(self, message: str, own: BaseException | None = None) -> None:
+    def __init__(self, message: str, status: int, own: BaseException | None) -> None:
         super().__init__(message)
+        self.status = status
         self.own = own
 
 
