@@ -57,26 +57,25 @@ def report(target: RunTarget, *, overrides: Overrides = None, dry_run: DryRun = 
 
 
 def _stages(target: Path, overrides: list[str] | None, dry_run: bool, *names: str, ranks: bool) -> None:
+    from hpcpdf.dataset.mpi import context_from_mpi
+    from hpcpdf.errors import LaunchError
     from hpcpdf.launch.pipeline import STAGES, named, plan, run_pipeline
     from hpcpdf.launch.settings import load_target
 
-    config = load_target(target, overrides or ())
-    stages = named(names) if names else STAGES
-    if dry_run:
-        for line in plan(config, stages):
-            typer.echo(line)
-        return
-
-    from hpcpdf.dataset.mpi import context_from_mpi
-    from hpcpdf.errors import LaunchError
-
     context = context_from_mpi()
-    if context.world > 1 and not ranks:
-        verb = names[0] if names else "run"
-        raise LaunchError(
-            f"hpcpdf {verb} was started as {context.world} MPI ranks but uses one process; start it without mpiexec"
-        )
-    run_pipeline(config, context, stages, say=_say)
+    with context.together():
+        if context.world > 1 and not ranks:
+            verb = names[0] if names else "run"
+            raise LaunchError(
+                f"hpcpdf {verb} was started as {context.world} MPI ranks but uses one process; start it without mpiexec"
+            )
+        config = load_target(target, overrides or ())
+        stages = named(names) if names else STAGES
+        if not dry_run:
+            run_pipeline(config, context, stages, say=_say)
+        elif context.rank == 0:
+            for line in plan(config, stages):
+                _say(line)
 
 
 def _say(line: str) -> None:
