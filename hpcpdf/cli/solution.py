@@ -23,6 +23,7 @@ def solve(
     rmax: Rmax = 20.0,
     seed: Seed = 0,
     threads: Threads = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results for other data in DIR.")] = False,
     dry_run: DryRun = False,
 ) -> None:
     """Find structures of nanoparticles from measured PDFs: ranked candidates, table, figure, report."""
@@ -38,4 +39,4 @@ def solve(
         seed=seed,
         n_threads=threads,
     )
-    solve_files(files, settings, out, dry_run=dry_run, say=typer.echo)
+    solve_files(files, settings, out, overwrite=overwrite, dry_run=dry_run, say=typer.echo)

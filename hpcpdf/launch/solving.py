@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from hpcpdf.errors import ConfigError
 from hpcpdf.launch.settings import check_writable
-from hpcpdf.pdf.gr import MeasuredPdf, read_gr
+from hpcpdf.pdf.gr import read_gr
+from hpcpdf.report.solve_report import check_solution_dir, write_solution
 
 if TYPE_CHECKING:
     from hpcpdf.reconstruct.solve import Candidate
@@ -32,7 +33,13 @@ class SolveSettings:
 
 
 def solve_files(
-    files: Sequence[Path], settings: SolveSettings, out: Path, *, dry_run: bool = False, say: Callable[[str], None]
+    files: Sequence[Path],
+    settings: SolveSettings,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    say: Callable[[str], None],
 ) -> list[Path]:
     """Solve every file; all of them are read and checked before the first is solved.
 
@@ -44,6 +51,8 @@ def solve_files(
         How to solve.
     out
         Folder for the results.
+    overwrite
+        Whether results for other data, found in a folder, are replaced.
     dry_run
         Only check and say what would be done.
     say
@@ -52,7 +61,7 @@ def solve_files(
     Returns
     -------
     list of Path
-        Folders written, in the order of `files`.
+        Folders of the results, in the order of `files`.
 
     Raises
     ------
@@ -67,16 +76,22 @@ def solve_files(
     folders = _folders(files, out)
     check_writable(out, "--out")
     pdfs = [read_gr(path) for path in files]
+    for pdf, folder in zip(pdfs, folders, strict=True):
+        check_solution_dir(folder, pdf, overwrite=overwrite)
     if dry_run:
         for path, pdf, folder in zip(files, pdfs, folders, strict=True):
             say(f"{path}: {len(pdf.r)} points, r {pdf.r[0]:g} to {pdf.r[-1]:g} A -> {folder}")
         return folders
-    from hpcpdf.report.solve_report import check_solution_dir
 
-    for pdf, folder in zip(pdfs, folders, strict=True):
-        check_solution_dir(folder, pdf)
+    from hpcpdf.reconstruct.solve import solve
+
     for path, pdf, folder in zip(files, pdfs, folders, strict=True):
-        _solve_one(path, pdf, settings, folder, say)
+        start = time.perf_counter()
+        candidates = solve(pdf, **asdict(settings))
+        say(f"{path}: {len(candidates)} candidates in {time.perf_counter() - start:.1f} s")
+        for line in ranking(candidates, settings.r_range):
+            say(line)
+        say(f"-> {write_solution(candidates, pdf, folder, asdict(settings), overwrite=overwrite)}")
     return folders
 
 
@@ -87,19 +102,6 @@ def _folders(files: Sequence[Path], out: Path) -> list[Path]:
     if twice:
         raise ConfigError(f"several files are called {twice[0]}; solve them into folders of their own")
     return [out / path.stem for path in files]
-
-
-def _solve_one(path: Path, pdf: MeasuredPdf, settings: SolveSettings, folder: Path, say: Callable[[str], None]) -> None:
-    from hpcpdf.reconstruct.solve import solve
-    from hpcpdf.report.solve_report import write_solution
-
-    start = time.perf_counter()
-    candidates = solve(pdf, **asdict(settings))
-    say(f"{path}: {len(candidates)} candidates in {time.perf_counter() - start:.1f} s")
-    for line in ranking(candidates, settings.r_range):
-        say(line)
-    written = write_solution(candidates, pdf, folder, asdict(settings))
-    say(f"-> {written}")
 
 
 def ranking(candidates: Sequence[Candidate], r_range: tuple[float, float]) -> list[str]:

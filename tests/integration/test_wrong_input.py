@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hpcpdf.cli.main import main
+
 Write = Callable[[Path], object]
 
 
@@ -59,6 +61,14 @@ MEASURED = [
     Case("one wrong file of two", "solve b.gr a.gr --element Pt --out solved", ("a.gr",), _gr("b.gr")),
     Case("files of one name", "solve a.gr a.gr --element Pt --out solved", ("called a",), _gr(), 2),
     Case("a folder that cannot be written", "solve a.gr --element Pt --out /proc/solved", ("--out /proc",), _gr(), 2),
+    Case(
+        "a folder with other things",
+        SOLVE,
+        ("solved", "thesis.txt"),
+        lambda folder: (_gr()(folder), (folder / "solved").mkdir(), (folder / "solved" / "thesis.txt").write_text("")),
+        2,
+    ),
+    Case("range upside down", f"{SOLVE} --rmin 9 --rmax 3", ("--rmin 9", "--rmax 3"), _gr(), 2),
     Case(
         "a file where the results go",
         "solve a.gr --element Pt --out a.gr/solved",
@@ -122,23 +132,39 @@ def _old(folder: Path, name: str) -> None:
     path.write_text('{"half": ')
 
 
+def _name(case: Case) -> str:
+    return case.name.replace(" ", "-")
+
+
 def _contents(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): b"" if path.is_dir() else path.read_bytes() for path in sorted(folder.rglob("*"))
     }
 
 
-@pytest.mark.parametrize("case", [*MEASURED, *CONFIGURATION, *USAGE], ids=lambda case: case.name.replace(" ", "-"))
-def test_one_line_an_exit_code_and_nothing_written(hpcpdf_command, tmp_path, case):
+@pytest.mark.parametrize("case", [*MEASURED, *CONFIGURATION, *USAGE], ids=_name)
+def test_one_line_an_exit_code_and_nothing_written(monkeypatch, capfd, tmp_path, case):
     case.prepare(tmp_path)
     before = _contents(tmp_path)
-    done = hpcpdf_command(*case.arguments.split())
-    assert done.stderr.startswith("hpcpdf: error: "), done.stderr
-    assert done.stderr.count("\n") == 1, done.stderr
-    for word in case.says:
-        assert word in done.stderr
-    assert done.returncode == case.code
+    monkeypatch.chdir(tmp_path)
+    code = main(case.arguments.split())
+    _check(case, code, capfd.readouterr().err)
     assert _contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("case", [MEASURED[0], CONFIGURATION[4], USAGE[0]], ids=_name)
+def test_the_installed_command_does_the_same(hpcpdf_command, tmp_path, case):
+    case.prepare(tmp_path)
+    done = hpcpdf_command(*case.arguments.split())
+    _check(case, done.returncode, done.stderr)
+
+
+def _check(case: Case, code: int, errors: str) -> None:
+    assert errors.startswith("hpcpdf: error: "), errors
+    assert errors.count("\n") == 1, errors
+    for word in case.says:
+        assert word in errors
+    assert code == case.code
 
 
 def test_debug_adds_the_traceback(hpcpdf_command):
