@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import AutoMinorLocator, MaxNLocator
+from matplotlib.ticker import AutoMinorLocator, FuncFormatter, LogLocator, MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 OBSERVED = "#404040"
@@ -85,6 +86,7 @@ def draw_pdf(
     rw: float | None = None,
     label: str = "calculated",
     legend: bool = True,
+    marker: float = 3.4,
 ) -> None:
     """Draw observed circles, the calculated line and the difference below its own zero line."""
     every = max(1, -(-len(r) // _POINTS_SHOWN))
@@ -94,7 +96,7 @@ def draw_pdf(
     gap = 0.06 * (top - bottom)
     offset = bottom - gap - max(float(difference.max()), gap)
     shown = "observed" if every == 1 else f"observed (every {_ordinal(every)} point)"
-    axes.plot(r[::every], g_obs[::every], "o", ms=3.4, mfc="none", mec=OBSERVED, mew=0.7, label=shown)
+    axes.plot(r[::every], g_obs[::every], "o", ms=marker, mfc="none", mec=OBSERVED, mew=0.7, label=shown)
     text = label if rw is None else f"{label}, $R_w$ = {rw:.3f}"
     axes.plot(r, g_calc, color=CALCULATED, lw=1.3, label=text)
     axes.plot(r, difference + offset, color=DIFFERENCE, lw=0.9, label="difference")
@@ -121,7 +123,7 @@ def fits_figure(
             axes.set_visible(False)
             continue
         title, r, g_obs, g_calc, rw = fits[index]
-        draw_pdf(axes, r, g_obs, g_calc, legend=False)
+        draw_pdf(axes, r, g_obs, g_calc, legend=False, marker=2.2)
         axes.set_title(f"{title}   $R_w$ = {rw:.3f}", fontsize=_STYLE_SIZE, loc="left")
         if index % columns:
             axes.set_ylabel("")
@@ -143,6 +145,7 @@ def rw_figure(values: Mapping[str, ArrayLike]) -> Figure:
         label = f"{name} (median {np.median(ordered):.3g})"
         axes.step(np.r_[ordered[0], ordered], np.r_[0.0, share], where="post", color=colour, lw=1.5, label=label)
     axes.set_xscale("log")
+    _plain_numbers(axes.xaxis)
     axes.set_xlim(0.8 * low if np.isfinite(low) else 1e-3, 1.2)
     axes.set_ylim(0.0, 1.02)
     _finish(axes, "$R_w$ of the best candidate", "share of test PDFs", minor=False)
@@ -195,6 +198,7 @@ def learning_figure(history: Mapping[str, ArrayLike], *, best: int | None = None
         axes.plot(np.arange(1, len(values) + 1), values, color=colour, lw=1.4, marker=marker, ms=2.5, label=name)
     if positive:
         axes.set_yscale("log")
+        _plain_numbers(axes.yaxis)
     if best is not None:
         axes.axvline(best, color="0.5", lw=0.8, ls=(0, (4, 3)), label=f"kept (epoch {best})")
     _finish(axes, "epoch", y_label, minor=False)
@@ -209,7 +213,10 @@ def bars_figure(counts: Mapping[str, int], *, y_label: str = "clusters") -> Figu
     bars = axes.bar(list(counts), list(counts.values()), color=DIFFERENCE, width=0.7)
     axes.bar_label(bars, fontsize=_STYLE_SIZE - 1.5)
     _finish(axes, "", y_label, minor=False)
-    axes.tick_params(axis="x", length=0, rotation=25 if len(counts) > 4 else 0)
+    axes.tick_params(axis="x", length=0)
+    if len(counts) > 4:
+        for text in axes.get_xticklabels():
+            text.set(rotation=25, ha="right", rotation_mode="anchor")
     return figure
 
 
@@ -222,6 +229,15 @@ def _finish(axes: Axes, x_label: str, y_label: str, *, minor: bool = True) -> No
         axes.xaxis.set_minor_locator(AutoMinorLocator())
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
+
+
+def _plain_numbers(axis: Axis) -> None:
+    """Label a logarithmic axis 0.1, 0.2, 0.5, 1 … instead of with powers of ten, as long as that is short."""
+    low, high = sorted(axis.get_view_interval())
+    decades = np.log10(high / low) if low > 0 else 9.0
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2.5 else (1.0,)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(FuncFormatter(lambda *_: ""))
 
 
 def _ordinal(number: int) -> str:
