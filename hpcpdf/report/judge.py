@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.stats import f as f_distribution
 
 from hpcpdf.pdf.fit import BOUNDS
-from hpcpdf.report.structures import CandidateLike, Geometry, geometry
+from hpcpdf.report.structures import CandidateLike, Geometry, geometry, was_refined
 
 SYSTEMATIC = 1.05
 """R_w ratios below this are never taken as a difference.
@@ -237,7 +237,7 @@ def _warnings(best: CandidateLike, shape: Geometry, pdf: Any, independent: int |
             f"{bulk:.3f} Å: check the element, and the detector distance of the measurement."
         )
     coordinates = 3 * len(best.atoms) - 6
-    if best.rw_before_refine is not None and independent is not None and coordinates > independent:
+    if was_refined(best) and independent is not None and coordinates > independent:
         found.append(
             f"{coordinates} coordinates were refined against about {independent} independent numbers: restraints keep "
             "them sensible, but part of the gain by refinement is flexibility, not proof."

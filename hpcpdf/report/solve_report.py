@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from hpcpdf.errors import SolverError
 from hpcpdf.pdf.fit import BOUNDS
 from hpcpdf.report import figures, judge, page
-from hpcpdf.report.structures import CandidateLike, Geometry, geometry, write_cif, write_xyz
+from hpcpdf.report.structures import CandidateLike, Geometry, geometry, was_refined, write_cif, write_xyz
 from hpcpdf.stage import DONE, mark_finished, provenance, write_json
 
 FAMILY_NAMES: Mapping[str, str] = {
@@ -123,6 +123,10 @@ def _subscript(formula: str) -> str:
     return formula.translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
 
 
+def _before(candidate: CandidateLike) -> float | None:
+    return float(candidate.rw_before_refine or 0.0) if was_refined(candidate) else None
+
+
 def _row(rank: int, candidate: CandidateLike, shape: Geometry, equal: bool) -> dict[str, Any]:
     atoms = candidate.atoms
     return {
@@ -132,7 +136,7 @@ def _row(rank: int, candidate: CandidateLike, shape: Geometry, equal: bool) -> d
         "family": candidate.family,
         "n_atoms": len(atoms),
         "rw": float(candidate.rw),
-        "rw_before_refine": None if candidate.rw_before_refine is None else float(candidate.rw_before_refine),
+        "rw_before_refine": _before(candidate),
         "pearson": float(candidate.pearson),
         "fits_as_well_as_best": equal,
         "scale": float(candidate.scale),
@@ -217,7 +221,7 @@ def _page(
         subscript=_subscript,
         worst=worst,
         judged=verdict,
-        refined=any(c.rw_before_refine is not None for c in candidates),
+        refined=any(was_refined(c) for c in candidates),
         notes=list(dict.fromkeys(note for c in candidates for note in c.notes)),
         settings_json=json.dumps(settings, indent=2, ensure_ascii=False),
         bounds=BOUNDS,

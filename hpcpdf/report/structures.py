@@ -54,6 +54,11 @@ class CandidateLike(Protocol):
     def notes(self) -> Sequence[str]: ...
 
 
+def was_refined(candidate: CandidateLike) -> bool:
+    """Whether its atoms were moved to follow the data."""
+    return candidate.rw_before_refine is not None and candidate.rw_before_refine != candidate.rw
+
+
 @dataclass(frozen=True)
 class Geometry:
     """Distances and coordination of one cluster.
@@ -101,14 +106,13 @@ def geometry(positions: NDArray[np.float64]) -> Geometry:
     pairs = pdist(positions)
     square = squareform(pairs)
     np.fill_diagonal(square, np.inf)
-    # The median over atoms: one atom too close must not shorten everybody's reach.
-    cutoff = BOND_REACH * float(np.median(square.min(axis=1)))
-    near = np.triu(square <= cutoff)
-    lengths = square[near]
+    first = pairs[pairs < BOND_REACH * float(square.min(axis=1).mean())]
+    cutoff = BOND_REACH * float(first.mean())
+    near = np.triu(square < cutoff)
     return Geometry(
-        nn_mean=float(lengths.mean()) if lengths.size else float("nan"),
-        nn_std=float(lengths.std()) if lengths.size else float("nan"),
-        coordination=(square <= cutoff).sum(axis=1),
+        nn_mean=float(first.mean()),
+        nn_std=float(square[near].std()),
+        coordination=(square < cutoff).sum(axis=1),
         bonds=np.argwhere(near),
         cutoff=cutoff,
         diameter=float(pairs.max()),

@@ -1,15 +1,12 @@
 "use strict";
 // Observed circles, calculated lines and the difference below its own zero line; drag to zoom, double-click to reset.
 class PdfChart {
-  constructor(canvas, readout, data) {
+  constructor(canvas, readout) {
     this.canvas = canvas;
     this.context = canvas.getContext("2d");
     this.readout = readout;
-    this.data = data;
     this.margin = { left: 52, right: 14, top: 12, bottom: 40 };
     this.curves = [];
-    this.range = [data.r[0], data.r[data.r.length - 1]];
-    this.view = this.range;
     canvas.addEventListener("pointerdown", (event) => {
       canvas.setPointerCapture(event.pointerId);
       this.anchor = event.offsetX;
@@ -19,6 +16,14 @@ class PdfChart {
     canvas.addEventListener("pointerleave", () => { this.cursor = null; this.anchor = null; this.draw(); });
     canvas.addEventListener("dblclick", () => this.look(this.range));
     new ResizeObserver(() => this.draw()).observe(canvas);
+  }
+
+  // data: { r, obs } in the fitted range, { fullR, fullG } all that was measured; Å and Å⁻².
+  load(data) {
+    this.data = data;
+    this.curves = [];
+    this.range = [data.r[0], data.r[data.r.length - 1]];
+    this.view = this.range;
   }
 
   // curves: [{ label, g, colour, dash }]; the first one gives the difference.
@@ -91,7 +96,7 @@ class PdfChart {
     const ratio = window.devicePixelRatio || 1;
     const width = canvas.clientWidth;
     const height = canvas.clientHeight;
-    if (!width || !height) return;
+    if (!this.data || !width || !height) return;
     if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
       canvas.width = Math.round(width * ratio);
       canvas.height = Math.round(height * ratio);

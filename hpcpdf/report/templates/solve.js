@@ -3,7 +3,8 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const byId = (id) => document.getElementById(id);
   const viewer = new ClusterViewer(byId("viewer"), (text) => { byId("picked").textContent = text; });
-  const chart = new PdfChart(byId("chart"), byId("readout"), data);
+  const chart = new PdfChart(byId("chart"), byId("readout"));
+  chart.load(data);
   const rows = [...document.querySelectorAll("#ranking tbody tr")];
   let current = 0;
 
