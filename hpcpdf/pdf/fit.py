@@ -26,6 +26,8 @@ Structure = ArrayLike | Atoms
 BOUNDS = {"zoom": (0.9, 1.1), "biso": (0.04, 4.7), "qdamp": (0.01, 0.08), "delta2": (0.0, 6.0)}
 """Limits of the refined parameters; Å², 1/Å, Å²."""
 
+OWN_BISO = ("the atoms' own Biso are not used: one is fitted for all",)
+
 _ZOOMS = 51
 """Starting points of the zoom: 0.4 % apart, less than half a peak's width at 20 Å."""
 _BISO_STARTS = (0.3, 1.5)
@@ -84,7 +86,8 @@ def fit_pdf(
     Parameters
     ----------
     atoms
-        ``ase.Atoms``, or (n, 3) positions of one element in Å.
+        ``ase.Atoms``, or (n, 3) positions of one element in Å. One Biso is fitted for all atoms: an array ``"biso"``
+        of the atoms is not used, and a note says so.
     pdf
         As from `hpcpdf.read_gr`. Its own qmin and qmax are used, and its qdamp and qbroad when the header has them.
     r_range
@@ -175,6 +178,7 @@ class PdfFitter:
         """Fit on the Q grid that belongs to the fitted Biso, so that `simulate_pdf` gives the same curve."""
         item, longest = self._histogram(structure)
         params = replace(self.params, rmax=self._rmax(longest))
+        more = OWN_BISO if isinstance(structure, Atoms) and "biso" in structure.arrays else ()
         values = self._fit([item], params)[0]
         for _ in range(3):
             fitted = _with(params, values)
@@ -182,7 +186,7 @@ class PdfFitter:
                 break
             params = fitted
             values = self._fit([item], params, start=values)[0]
-        return self._result(item, values, _with(params, values))
+        return self._result(item, values, _with(params, values), more)
 
     def _histogram(self, structure: Structure) -> tuple[Histogram, float]:
         cluster = as_clusters([structure], self.params)[0][0]
@@ -247,12 +251,12 @@ class PdfFitter:
         biso = bisos[np.argmin(misfit[:, owner, choice], axis=0)]
         return _values(zooms[choice], biso, params), owner
 
-    def _result(self, item: Histogram, values: Values, params: PdfParams) -> FitResult:
+    def _result(self, item: Histogram, values: Values, params: PdfParams, more: tuple[str, ...] = ()) -> FitResult:
         grid = self._grid(params)
         problem = Problem(self._model([item], params), grid, self.g_obs, (), {})
         g, scale = problem.curve(values)
         fitted = replace(_with(params, values), scale=float(scale))
-        notes = list(self.notes)
+        notes = [*self.notes, *more]
         for name in self.refine:
             value = getattr(fitted, name) if name != "zoom" else float(values.zoom[0])
             low, high = BOUNDS[name]

@@ -231,6 +231,14 @@ def test_what_is_assumed_is_said():
     assert fit_pdf(PT, stated, refine=("zoom", "biso")).rw < 1e-5
 
 
+def test_biso_of_single_atoms_is_not_used_and_that_is_said():
+    own = PT.copy()
+    own.set_array("biso", np.full(len(own), 2.0))
+    fit = fit_pdf(own, measured(PT, FINE))
+    assert fit.biso == pytest.approx(0.6, rel=1e-3)
+    assert "own Biso" in fit.notes[0]
+
+
 def test_no_pairs_no_curve():
     fit = fit_pdf(np.zeros((1, 3)), measured(PT, FINE))
     assert (fit.rw, fit.scale) == (1.0, 0.0)
