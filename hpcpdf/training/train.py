@@ -16,7 +16,7 @@ from hpcpdf.errors import ConfigError
 from hpcpdf.model.base import TrainingArrays
 from hpcpdf.model.features import PdfBatch
 from hpcpdf.model.store import build, parameter_count, save_model
-from hpcpdf.stage import Context, is_finished, mark_finished, provenance, relevant
+from hpcpdf.stage import Context, is_finished, mark_finished, provenance, relevant, stop_on_signals
 from hpcpdf.training.loop import Data, Trainer
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,8 @@ def run(config: RunConfig, context: Context) -> Path:
         data = {**model.inputs(pdf_batch(arrays)), **model.targets(training_arrays(arrays))}
         tensors.append({name: tensor.to(device) for name, tensor in data.items()})
     trainer = Trainer(model.to(device), *tensors, section, folder, config.run.seed)
-    summary = trainer.run(context)
+    with stop_on_signals(context):
+        summary = trainer.run(context)
     if not summary["finished"]:
         log.info("%s: stopped after epoch %d; run again to go on", folder, summary["epochs"])
         return folder
