@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -28,6 +29,16 @@ debug = False
 _UsageError: Any = typer.BadParameter.__base__
 
 
+class _Lines(logging.Handler):
+    """Progress on stdout; warnings and worse on stderr, marked as such."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno < logging.WARNING:
+            print(record.getMessage(), flush=True)
+        else:
+            _warn(record.getMessage())
+
+
 class _Terminated(BaseException):
     """SIGTERM arrived: unwind, so that temporary files are removed, then leave."""
 
@@ -37,6 +48,10 @@ def call(app: typer.Typer, arguments: list[str] | None) -> int:
     global debug
     debug = False
     warnings.showwarning = _show_warning
+    log = logging.getLogger("hpcpdf")
+    log.handlers = [_Lines()]
+    log.setLevel(logging.WARNING if _rank() else logging.INFO)
+    log.propagate = False
     previous = signal.signal(signal.SIGTERM, _terminate)
     try:
         code = app(arguments, prog_name="hpcpdf", standalone_mode=False)
@@ -66,6 +81,11 @@ def call(app: typer.Typer, arguments: list[str] | None) -> int:
     return _interrupted() if code == INTERRUPTED else int(code or 0)
 
 
+def _rank() -> int:
+    found = (os.environ.get(name, "") for name in _RANKS)
+    return next((int(value) for value in found if value.isdecimal()), 0)
+
+
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
     raise _Terminated
 
@@ -91,7 +111,7 @@ def _describe(error: OSError) -> str:
 
 def _fail(error: BaseException, text: str, code: int) -> int:
     # A wrong call is wrong on all ranks alike: one of them says so.
-    if code == USAGE and any(os.environ.get(name, "0") != "0" for name in _RANKS):
+    if code == USAGE and _rank():
         return code
     if debug:
         traceback.print_exception(error)
@@ -108,4 +128,8 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     origin = f" ({filename}:{lineno})" if debug else ""
-    print(f"hpcpdf: warning: {' '.join(str(message).split())}{origin}", file=file or sys.stderr)
+    _warn(f"{message}{origin}")
+
+
+def _warn(text: str) -> None:
+    print(f"hpcpdf: warning: {' '.join(text.split())}", file=sys.stderr)

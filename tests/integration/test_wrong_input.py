@@ -108,6 +108,7 @@ CONFIGURATION = [
     Case("a batch system", "run a.toml --where slurm", ("slurm", "--where local"), _toml(""), 2),
     Case("a file where the run goes", "run a.toml --set run.out=a.toml/x", ("a.toml is a file",), _toml(""), 2),
     Case("a run that cannot be written", "run a.toml --set run.out=/proc/x", ("run.out = /proc",), _toml(""), 2),
+    Case("a stage too early", "train a.toml --set run.out=x", ("x/dataset", "generate"), _toml("")),
     Case("damaged run folder", "report old", ("config.json", "damaged"), lambda folder: _old(folder, "config.json"), 2),
     Case(
         "damaged marker",

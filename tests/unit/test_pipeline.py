@@ -7,7 +7,7 @@ import json
 import pytest
 
 from hpcpdf.config import load_config
-from hpcpdf.errors import ConfigError, LaunchError
+from hpcpdf.errors import ConfigError, DataError, LaunchError
 from hpcpdf.launch import pipeline
 from hpcpdf.launch.settings import load_target, to_toml
 from hpcpdf.stage import Context, is_finished, mark_finished, relevant
@@ -90,9 +90,18 @@ def test_only_the_first_rank_speaks_and_writes(tmp_path, stages):
     assert not (tmp_path / "run" / "config.json").exists()
 
 
-def test_a_stop_request_is_kept_between_stages(tmp_path, stages):
-    with pytest.raises(LaunchError, match="stopped before generate"):
-        pipeline.run_pipeline(_config(tmp_path), Context(stop=True), say=lambda line: None)
+def test_a_stage_that_stops_early_ends_the_run(tmp_path, stages, monkeypatch):
+    monkeypatch.setattr(stages["train"], "run", lambda config, context: config.run.out / "model")
+    with pytest.raises(LaunchError, match="train stopped before its end"):
+        pipeline.run_pipeline(_config(tmp_path), Context(), say=lambda line: None)
+    assert stages["generate"].worked == 1
+    assert stages["reconstruct"].worked == 0
+
+
+def test_a_stage_is_refused_before_what_it_needs(tmp_path, stages):
+    with pytest.raises(DataError, match=r"run/dataset: train needs what generate makes"):
+        pipeline.run_pipeline(_config(tmp_path), Context(), pipeline.named(["train"]), say=lambda line: None)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_file_in_the_way_is_refused(tmp_path):
