@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "hpcpdf/debye.hpp"
+#include "hpcpdf/instruction_level.hpp"
 #include "hpcpdf/nodes.hpp"
 
 namespace py = pybind11;
@@ -152,6 +153,9 @@ py::tuple wave_tables(const Doubles& distance, const Doubles& a, double qstep, s
 
 void register_pdf(py::module_& m) {
   using py::arg;
+  m.def(
+      "instruction_level", [] { return hpcpdf::name(hpcpdf::instruction_level()); },
+      "Vector instructions in use: baseline, avx2 or avx512.");
   m.def("debye_f", &debye_f, arg("positions"), arg("offsets"), arg("u"), arg("species").none(true),
         arg("factors").none(true), arg("qstep"), arg("n_q"), arg("d_min"), arg("d_max"), arg("delta1"), arg("delta2"),
         arg("qbroad"), arg("precision"), arg("n_threads"),

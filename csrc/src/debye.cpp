@@ -5,7 +5,7 @@
 #include <numeric>
 
 #include "hpcpdf/parallel.hpp"
-#include "hpcpdf/wave.hpp"
+#include "hpcpdf/pdf_kernels.hpp"
 
 namespace hpcpdf {
 namespace {
@@ -14,25 +14,6 @@ namespace {
 constexpr std::size_t chunk_pairs = 65536;
 // exp(-700) is still a normal number; beyond it a contribution is nothing, and subnormal arithmetic is slow.
 constexpr double negligible_exponent = 700.0;
-
-// A run of grid points [first, last) of one line; the last block may reach past `last`, into padding or zeroed lanes.
-template <bool damped>
-void add_line(double weight, double x, double a, std::size_t n_k, double* sum) {
-  Wave wave;
-  Gaussian gauss;
-  for (std::size_t first = 0; first < n_k; first += segment) {
-    const std::size_t last = std::min(first + segment, n_k);
-    wave.start(x, static_cast<double>(first));
-    if (damped) gauss.start(a, static_cast<double>(first));
-    std::size_t k = first;
-    for (; k + lanes <= last; k += lanes) {
-      for (std::size_t l = 0; l < lanes; ++l) sum[k + l] += weight * (damped ? gauss.e[l] * wave.s[l] : wave.s[l]);
-      wave.advance();
-      if (damped) gauss.advance();
-    }
-    for (std::size_t l = 0; k + l < last; ++l) sum[k + l] += weight * (damped ? gauss.e[l] * wave.s[l] : wave.s[l]);
-  }
-}
 
 // First k at which amplitude ff[k] exp(-a k^2) is at or below the precision; n when there is none.
 std::size_t first_below(double amplitude, double a, double precision, const double* ff, bool decreasing,
@@ -75,8 +56,6 @@ double PeakWidth::variance(double distance, double msd) const {
   return factor > 0.0 && msd > 0.0 ? factor * msd : 0.0;
 }
 
-std::size_t padded(std::size_t n) { return (n + lanes - 1) / lanes * lanes; }
-
 void debye_sum(const Lines& lines, const PeakWidth& width, const QGrid& grid, double precision, const double* ff,
                double* sum) {
   const std::size_t n_lines = lines.size();
@@ -87,19 +66,20 @@ void debye_sum(const Lines& lines, const PeakWidth& width, const QGrid& grid, do
   const bool common = std::all_of(a.begin(), a.end(), [&](double value) { return value == a[0]; });
   const bool decreasing = precision > 0.0 && is_decreasing(ff, grid.n);
 
-  std::vector<double> own(padded(grid.n), 0.0);
+  std::vector<double> own(grid.n, 0.0), weight(n_lines), x(n_lines);
+  std::vector<std::size_t> n_k(n_lines, grid.n);
   for (std::size_t i = 0; i < n_lines; ++i) {
-    std::size_t n_k = grid.n;
-    if (a[i] > 0.0) n_k = std::min(n_k, static_cast<std::size_t>(std::sqrt(negligible_exponent / a[i])) + 1);
     const double amplitude = 2.0 / lines.distance[i];
-    if (precision > 0.0) n_k = std::min(n_k, first_below(amplitude, a[i], precision, ff, decreasing, grid.n));
-    const double weight = amplitude * lines.count[i];
-    const double x = grid.step * lines.distance[i];
-    if (common) {
-      add_line<false>(weight, x, 0.0, n_k, own.data());
-    } else {
-      add_line<true>(weight, x, a[i], n_k, own.data());
-    }
+    weight[i] = amplitude * lines.count[i];
+    x[i] = grid.step * lines.distance[i];
+    if (a[i] > 0.0) n_k[i] = std::min(n_k[i], static_cast<std::size_t>(std::sqrt(negligible_exponent / a[i])) + 1);
+    if (precision > 0.0) n_k[i] = std::min(n_k[i], first_below(amplitude, a[i], precision, ff, decreasing, grid.n));
+  }
+  const PdfKernels& kernels = pdf_kernels();
+  if (common) {
+    kernels.add_lines(weight.data(), x.data(), n_k.data(), n_lines, own.data());
+  } else {
+    kernels.add_damped_lines(weight.data(), x.data(), a.data(), n_k.data(), n_lines, own.data());
   }
   for (std::size_t k = 0; k < grid.n; ++k) {
     const double q = static_cast<double>(k);
@@ -165,13 +145,10 @@ Lines block_lines(const Sorted& atoms, std::size_t i0, std::size_t i1, std::size
                   double d_max) {
   LineBuilder builder((i1 - i0) * (j1 - std::min(j1, std::max(j0, i0))));
   std::vector<double> distance(atoms.size());
+  const PdfKernels& kernels = pdf_kernels();
   for (std::size_t i = i0; i < i1; ++i) {
-    const std::size_t start = std::max(j0, i + 1);
-    for (std::size_t j = start; j < j1; ++j) {
-      const double dx = atoms.x[i] - atoms.x[j], dy = atoms.y[i] - atoms.y[j], dz = atoms.z[i] - atoms.z[j];
-      distance[j] = std::sqrt(dx * dx + dy * dy + dz * dz);
-    }
-    for (std::size_t j = start; j < j1; ++j) {
+    kernels.distances(atoms.x.data(), atoms.y.data(), atoms.z.data(), i, j1, distance.data());
+    for (std::size_t j = std::max(j0, i + 1); j < j1; ++j) {
       const double d = distance[j];
       if (d > coincident && d >= d_min && d <= d_max) builder.add(d, atoms.u[i] + atoms.u[j]);
     }
@@ -183,7 +160,7 @@ Lines block_lines(const Sorted& atoms, std::size_t i0, std::size_t i1, std::size
 void chunk_sum(const Sorted& atoms, const Chunk& chunk, const DebyeSettings& settings, const double* factors,
                double* v) {
   const std::size_t n_q = settings.grid.n, n_species = atoms.bounds.size() - 1;
-  std::vector<double> part(padded(n_q)), ff(factors ? n_q : 0);
+  std::vector<double> part(n_q), ff(factors ? n_q : 0);
   for (std::size_t s = 0; s < n_species; ++s) {
     const std::size_t i0 = std::max(chunk.row_first, atoms.bounds[s]);
     const std::size_t i1 = std::min(chunk.row_last, atoms.bounds[s + 1]);
@@ -248,38 +225,19 @@ void debye_f(const ClusterBatch& batch, const DebyeSettings& settings, const dou
 
 void sine_transform(const double* f, std::size_t n_rows, const QGrid& grid, std::size_t k_first, const double* r,
                     std::size_t n_r, double* out, int n_threads) {
-  constexpr std::size_t row_block = 4;
   const std::size_t row_blocks = (n_rows + row_block - 1) / row_block, r_blocks = (n_r + lanes - 1) / lanes;
+  const PdfKernels& kernels = pdf_kernels();
   parallel_for(row_blocks * r_blocks, n_threads, [&](std::size_t task) {
     const std::size_t row0 = task / r_blocks * row_block, i0 = task % r_blocks * lanes;
     const std::size_t rows = std::min(row_block, n_rows - row0), points = std::min(lanes, n_r - i0);
     const double* row[row_block];
+    double x[lanes], block[row_block * lanes];
     for (std::size_t b = 0; b < row_block; ++b) row[b] = f + (row0 + std::min(b, rows - 1)) * grid.n;
-    double x[lanes], s[lanes], c[lanes], step_s[lanes], step_c[lanes], acc[row_block][lanes] = {};
-    for (std::size_t l = 0; l < lanes; ++l) {
-      x[l] = grid.step * r[i0 + std::min(l, points - 1)];
-      step_s[l] = std::sin(x[l]);
-      step_c[l] = std::cos(x[l]);
+    for (std::size_t l = 0; l < lanes; ++l) x[l] = grid.step * r[i0 + std::min(l, points - 1)];
+    kernels.sine_rows(row, x, k_first, grid.n, block);
+    for (std::size_t b = 0; b < rows; ++b) {
+      std::copy(block + b * lanes, block + b * lanes + points, out + (row0 + b) * n_r + i0);
     }
-    for (std::size_t first = k_first; first < grid.n; first += segment) {
-      const std::size_t last = std::min(first + segment, grid.n);
-      for (std::size_t l = 0; l < lanes; ++l) {
-        s[l] = std::sin(static_cast<double>(first) * x[l]);
-        c[l] = std::cos(static_cast<double>(first) * x[l]);
-      }
-      for (std::size_t k = first; k < last; ++k) {
-        for (std::size_t b = 0; b < row_block; ++b) {
-          const double value = row[b][k];
-          for (std::size_t l = 0; l < lanes; ++l) acc[b][l] += value * s[l];
-        }
-        for (std::size_t l = 0; l < lanes; ++l) {
-          const double t = s[l] * step_c[l] + c[l] * step_s[l];
-          c[l] = c[l] * step_c[l] - s[l] * step_s[l];
-          s[l] = t;
-        }
-      }
-    }
-    for (std::size_t b = 0; b < rows; ++b) std::copy(acc[b], acc[b] + points, out + (row0 + b) * n_r + i0);
   });
 }
 

@@ -5,13 +5,16 @@
 #include "check.hpp"
 #include "hpcpdf/debye.hpp"
 #include "hpcpdf/nodes.hpp"
-#include "hpcpdf/wave.hpp"
+#include "hpcpdf/pdf_kernels.hpp"
 
 namespace {
 
 using hpcpdf::ClusterBatch;
 using hpcpdf::DebyeSettings;
+using hpcpdf::InstructionLevel;
 using hpcpdf::Lines;
+
+constexpr InstructionLevel levels[] = {InstructionLevel::baseline, InstructionLevel::avx2, InstructionLevel::avx512};
 
 // Reproducible numbers in [0, 1).
 class Numbers {
@@ -37,32 +40,72 @@ double distance(const std::vector<double>& p, std::size_t i, std::size_t j) {
 }
 
 void waves_follow_the_functions() {
-  for (const double x : {0.0, 1e-9, 0.3, 2.9, 13.0}) {
-    for (const double start : {0.0, 512.0, 100000.0}) {
-      hpcpdf::Wave wave;
-      wave.start(x, start);
-      for (std::size_t k = 0; k < hpcpdf::segment; k += hpcpdf::lanes) {
-        for (std::size_t l = 0; l < hpcpdf::lanes; ++l) {
-          const double phase = (start + static_cast<double>(k + l)) * x;
+  const std::size_t n_k = 2000;
+  std::vector<double> sine(n_k), cosine(n_k);
+  for (const InstructionLevel level : levels) {
+    if (!hpcpdf::is_supported(level)) continue;
+    for (const double x : {0.0, 1e-9, 0.3, 2.9, 13.0}) {
+      for (const double a : {0.0, 1e-8, 1e-5, 3e-3}) {
+        hpcpdf::pdf_kernels(level).wave_table(2.0, x, a, n_k, sine.data(), cosine.data());
+        for (std::size_t k = 0; k < n_k; ++k) {
+          const double q = static_cast<double>(k), envelope = std::exp(-a * q * q);
           // The phase itself is only known to rounding.
-          const double tolerance = 2e-13 + 4e-16 * phase;
-          CHECK(check::near(wave.s[l], std::sin(phase), tolerance));
-          CHECK(check::near(wave.c[l], std::cos(phase), tolerance));
+          const double tolerance = 2e-13 + 4e-16 * q * x;
+          CHECK(check::near(sine[k], 2.0 * envelope * std::sin(q * x), 2.0 * tolerance));
+          CHECK(check::near(cosine[k], envelope * std::cos(q * x), tolerance));
         }
-        wave.advance();
+        hpcpdf::pdf_kernels(level).wave_table(1.0, 0.0, a, n_k, sine.data(), cosine.data());
+        for (std::size_t k = 0; k < n_k; ++k) {
+          const double q = static_cast<double>(k), envelope = std::exp(-a * q * q);
+          CHECK(check::near(cosine[k], envelope, 1e-12 * envelope + 1e-300));
+        }
       }
     }
   }
-  for (const double a : {0.0, 1e-8, 1e-4, 3e-3}) {
-    hpcpdf::Gaussian gauss;
-    gauss.start(a, 0.0);
-    for (std::size_t k = 0; k < hpcpdf::segment; k += hpcpdf::lanes) {
-      for (std::size_t l = 0; l < hpcpdf::lanes; ++l) {
-        const double q = static_cast<double>(k + l);
-        CHECK(check::near(gauss.e[l], std::exp(-a * q * q), 1e-12 * std::exp(-a * q * q) + 1e-300));
-      }
-      gauss.advance();
-    }
+}
+
+// Everything that the loops of one level compute from the same input, in one list.
+std::vector<double> all_outputs(const hpcpdf::PdfKernels& kernels) {
+  Numbers numbers;
+  constexpr std::size_t n = 37, n_k = 777;
+  std::vector<double> weight(n), x(n), a(n), t(n), y(n), z(n);
+  std::vector<std::size_t> lengths(n), first(n);
+  for (std::size_t i = 0; i < n; ++i) {
+    weight[i] = numbers.next();
+    x[i] = 3.0 * numbers.next();
+    y[i] = numbers.next();
+    z[i] = numbers.next();
+    a[i] = 1e-5 * numbers.next();
+    t[i] = numbers.next() - 0.5;
+    lengths[i] = i % 3 == 0 ? n_k - i : n_k;
+    first[i] = static_cast<std::size_t>(700.0 * numbers.next());
+  }
+  std::vector<double> all;
+  const auto keep = [&all](const std::vector<double>& part) { all.insert(all.end(), part.begin(), part.end()); };
+  std::vector<double> sum(n_k, 0.0), damped(n_k, 0.0), row(n_k, 0.5), value(n), slope(n), block(4 * 8);
+  kernels.add_lines(weight.data(), x.data(), lengths.data(), n, sum.data());
+  kernels.add_damped_lines(weight.data(), x.data(), a.data(), lengths.data(), n, damped.data());
+  const double* const rows[4] = {sum.data(), damped.data(), sum.data(), damped.data()};
+  kernels.sine_rows(rows, x.data(), 5, n_k, block.data());
+  kernels.distances(x.data(), y.data(), z.data(), 2, n, value.data());
+  keep(std::vector<double>(value.begin() + 3, value.end()));
+  hpcpdf::StencilWeights stencils;
+  for (auto& coefficients : stencils.value) {
+    for (double& c : coefficients) c = numbers.next();
+  }
+  for (auto& coefficients : stencils.slope) {
+    for (double& c : coefficients) c = numbers.next();
+  }
+  kernels.add_stencils(stencils, first.data(), t.data(), n, row.data());
+  kernels.read_stencils(stencils, first.data(), t.data(), n, sum.data(), value.data(), slope.data());
+  for (const auto& part : {sum, damped, row, value, slope, block}) keep(part);
+  return all;
+}
+
+void every_level_gives_the_same_bits() {
+  const auto expected = all_outputs(hpcpdf::pdf_kernels(InstructionLevel::baseline));
+  for (const InstructionLevel level : levels) {
+    if (hpcpdf::is_supported(level)) CHECK(all_outputs(hpcpdf::pdf_kernels(level)) == expected);
   }
 }
 
@@ -205,6 +248,7 @@ void nodes_reproduce_polynomials() {
 
 int main() {
   waves_follow_the_functions();
+  every_level_gives_the_same_bits();
   equal_distances_are_merged();
   debye_sum_is_the_double_sum();
   huge_displacements_end_the_sum_quietly();

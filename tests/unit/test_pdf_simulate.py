@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -250,3 +253,23 @@ def test_neutron_lengths() -> None:
     q = np.zeros(2)
     for symbol, length in (("Ni", 10.3), ("Pt", 9.6), ("Au", 7.9), ("Ti", -3.37)):
         np.testing.assert_array_equal(scattering_factors(symbol, q, "neutron"), [length, length])
+
+
+@pytest.mark.parametrize("level", ["baseline", "avx2", "avx512", "unknown"])
+def test_every_instruction_level_gives_the_same_bits(level: str) -> None:
+    code = (
+        "import hashlib, numpy as np; from hpcpdf import PdfParams, _core, simulate_pdf;"
+        "x = np.random.default_rng(1).uniform(0, 15, (40, 3));"
+        "g = [simulate_pdf(x, PdfParams(delta2=d), n_threads=1)[1].tobytes() for d in (0.0, 1.0)];"
+        "print(_core.instruction_level(), hashlib.sha256(b''.join(g)).hexdigest())"
+    )
+
+    def run(wanted: str) -> list[str]:
+        environment = {**os.environ, "HPCPDF_INSTRUCTIONS": wanted}
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+        return done.stdout.split()
+
+    used, digest = run(level)
+    assert used in ("baseline", "avx2", "avx512")
+    assert used == "baseline" or level != "baseline"
+    assert digest == run("baseline")[1]

@@ -24,10 +24,7 @@ struct QGrid {
   std::size_t n = 0;
 };
 
-// Room for n values rounded up to whole blocks of the kernels.
-std::size_t padded(std::size_t n);
-
-// sum[k] += sum over lines of 2 count exp(-sigma^2 Q_k^2 / 2) sin(Q_k d) / d. `sum` holds padded(grid.n) values.
+// sum[k] += sum over lines of 2 count exp(-sigma^2 Q_k^2 / 2) sin(Q_k d) / d. `sum` holds grid.n values.
 // With precision > 0 a line ends at the first k where |2 ff[k] exp(..) / d| <= precision;
 // `ff` is the product of the two scattering factors on the grid (null: one).
 void debye_sum(const Lines& lines, const PeakWidth& width, const QGrid& grid, double precision, const double* ff,

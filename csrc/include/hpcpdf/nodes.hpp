@@ -27,7 +27,6 @@ void gather(const ClusterBatch& batch, const NodeRange& nodes, const double* fie
             int n_threads);
 
 // Tables exp(-a_i k^2) sin(k h d_i) / d_i and exp(-a_i k^2) cos(k h d_i), each n x grid.n, h the step of the grid.
-// `cosine` may be null.
 void wave_tables(const double* distance, const double* a, std::size_t n, const QGrid& grid, double* sine,
                  double* cosine, int n_threads);
 
