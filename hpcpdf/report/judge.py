@@ -97,6 +97,11 @@ class Judgement:
     warnings: tuple[str, ...]
 
 
+def grade(rw: float) -> tuple[str, str]:
+    """A word for an R_w, and what it means."""
+    return next((word, text) for limit, word, text in _GRADES if not rw > limit)
+
+
 def hamilton_ratio(independent: int, parameters: int) -> float:
     """R-factor ratio that is significant at 95 % for a one-dimensional hypothesis.
 
@@ -136,9 +141,9 @@ def judge(candidates: Sequence[CandidateLike], pdf: Any) -> Judgement:
     ratio = max(SYSTEMATIC, statistical or 0.0)
     equal = tuple(i for i, c in enumerate(candidates) if c.rw <= max(best.rw * ratio, best.rw + 1e-4))
     shapes = [geometry(c.atoms.get_positions()) for c in candidates]
-    grade, meaning = next((word, text) for limit, word, text in _GRADES if best.rw <= limit)
+    word, meaning = grade(best.rw)
     return Judgement(
-        grade=grade,
+        grade=word,
         meaning=meaning,
         independent=independent,
         statistical=statistical,

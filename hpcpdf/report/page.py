@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 from markupsafe import Markup
+from numpy.typing import ArrayLike
 
 from hpcpdf.errors import ConfigError
 from hpcpdf.stage import DONE
@@ -104,6 +106,11 @@ def whole_folder(out_dir: Path) -> Iterator[Path]:
         fresh.rename(out_dir)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def numbers(values: ArrayLike, digits: int = 4) -> list[float]:
+    """An array as short decimal numbers for a page: `digits` significant ones."""
+    return [float(f"{value:.{digits}g}") for value in np.asarray(values, dtype=float)]
 
 
 def plain(value: Any) -> Any:

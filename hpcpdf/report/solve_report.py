@@ -119,7 +119,8 @@ def _family(name: str) -> str:
     return FAMILY_NAMES.get(name, name)
 
 
-def _subscript(formula: str) -> str:
+def subscript(formula: str) -> str:
+    """A chemical formula with its numbers set low."""
     return formula.translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
 
 
@@ -189,10 +190,10 @@ def _page(
     bulk = judge.bulk_distance(symbols[0]) if len(symbols) == 1 else None
     full_r, full_g = np.asarray(pdf.r, dtype=float), np.asarray(pdf.g, dtype=float)
     data = {
-        "r": _numbers(best.r, 5),
-        "obs": _numbers(best.g_obs),
-        "fullR": _numbers(full_r, 5),
-        "fullG": _numbers(full_g),
+        "r": page.numbers(best.r, 5),
+        "obs": page.numbers(best.g_obs),
+        "fullR": page.numbers(full_r, 5),
+        "fullG": page.numbers(full_g),
         "colours": {s: [round(255 * float(v)) for v in jmol_colors[atomic_numbers[s]]] for s in symbols},
         "candidates": [
             _candidate_data(c, s, row, best.r, bulk) for c, s, row in zip(candidates, shapes, rows, strict=True)
@@ -218,7 +219,7 @@ def _page(
         bulk=bulk,
         families=FAMILY_NAMES,
         percent=judge.percent,
-        subscript=_subscript,
+        subscript=subscript,
         worst=worst,
         judged=verdict,
         refined=any(was_refined(c) for c in candidates),
@@ -243,10 +244,10 @@ def _candidate_data(
     if len(candidate.r) != len(r) or not np.allclose(candidate.r, r):
         calculated = np.interp(r, candidate.r, calculated)
     return {
-        "title": f"{_subscript(row['formula'])} {_family(candidate.family)}",
+        "title": f"{subscript(row['formula'])} {_family(candidate.family)}",
         "formula": row["formula"],
         "comment": f"hpcpdf rank {row['rank']} Rw={row['rw']:.5f} zoom={row['zoom']:.5f} Biso={row['biso_A2']:.4f}",
-        "calc": _numbers(calculated),
+        "calc": page.numbers(calculated),
         "pos": np.round(np.asarray(candidate.atoms.get_positions(), dtype=float), 4).tolist(),
         "sym": candidate.atoms.get_chemical_symbols(),
         "bonds": shape.bonds.tolist(),
@@ -292,7 +293,3 @@ def _parameter_rows(row: Mapping[str, Any], bulk: float | None) -> list[list[str
         if line[0] in fitted and judge.at_bound(*fitted[line[0]]):
             line[2] += "; on the limit of its range"
     return rows
-
-
-def _numbers(values: Any, digits: int = 4) -> list[float]:
-    return [float(f"{value:.{digits}g}") for value in np.asarray(values, dtype=float)]

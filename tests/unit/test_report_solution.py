@@ -16,6 +16,7 @@ from report_cases import Case, solved
 
 from hpcpdf.errors import ConfigError, SolverError
 from hpcpdf.pdf.gr import MeasuredPdf
+from hpcpdf.report.overview import write_overview
 from hpcpdf.report.solve_report import check_solution_dir, write_solution
 
 
@@ -164,6 +165,22 @@ def test_nothing_half_written(
     with pytest.raises(OSError, match="No space"):
         write_solution(*solution, tmp_path / "out", {})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_overview_of_several_files(solution: tuple[list[Case], MeasuredPdf], tmp_path: Path) -> None:
+    candidates, pdf = solution
+    second = [replace(candidates[1], rw=0.3), replace(candidates[0], rw=0.301)]
+    folders = [tmp_path / "a b", tmp_path / "c"]
+    write_solution(candidates, pdf, folders[0], {})
+    write_solution(second, replace(pdf, source="x/<i>.gr"), folders[1], {})
+    page = write_overview(tmp_path, folders)
+    html = page.read_text(encoding="utf-8")
+    assert not re.search(r"https?:|<script|<i>\.gr", html)
+    assert 'href="a%20b/report.html"' in html
+    rows = list(csv.DictReader((tmp_path / "overview.csv").read_text().splitlines()))
+    assert [row["formula"] for row in rows] == ["Pt79", "Pt116"]
+    assert [row["fit_equally_well"] for row in rows] == ["1", "2"]
+    assert all((tmp_path / row["report"]).exists() for row in rows)
 
 
 def test_no_candidates(solution: tuple[list[Case], MeasuredPdf], tmp_path: Path) -> None:
