@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from hpcpdf.errors import ConfigError
 from hpcpdf.launch.settings import check_writable
 from hpcpdf.pdf.gr import read_gr
+from hpcpdf.report.overview import write_overview
 from hpcpdf.report.solve_report import check_solution_dir, write_solution
 
 if TYPE_CHECKING:
@@ -92,6 +93,8 @@ def solve_files(
         for line in ranking(candidates, settings.r_range):
             say(line)
         say(f"-> {write_solution(candidates, pdf, folder, asdict(settings), overwrite=overwrite)}")
+    if len(folders) > 1:
+        say(f"-> {write_overview(out, folders)}")
     return folders
 
 
