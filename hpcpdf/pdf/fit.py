@@ -19,6 +19,7 @@ from hpcpdf.pdf.metrics import pearson, rw
 from hpcpdf.pdf.params import B_PER_U, PdfParams
 from hpcpdf.pdf.scattering import scattering_factors
 from hpcpdf.pdf.simulate import as_clusters
+from hpcpdf.pdf.small_angle import effective_qmin
 
 Array = NDArray[np.float64]
 Structure = ArrayLike | Atoms
@@ -89,7 +90,8 @@ def fit_pdf(
         ``ase.Atoms``, or (n, 3) positions of one element in Å. One Biso is fitted for all atoms: an array ``"biso"``
         of the atoms is not used, and a note says so.
     pdf
-        As from `hpcpdf.read_gr`. Its own qmin and qmax are used, and its qdamp and qbroad when the header has them.
+        As from `hpcpdf.read_gr`. Its own qmin and qmax are used, and its qdamp and qbroad when the header has them;
+        a qmin below 0.3 1/Å only if the data bear it out (`hpcpdf.pdf.small_angle`).
     r_range
         Å, both ends included.
     refine
@@ -207,9 +209,9 @@ class PdfFitter:
             self._grids[grid] = FitGrid.make(grid.q[grid.k_first :], grid.qstep, self.r)
         return self._grids[grid]
 
-    def _model(self, items: Sequence[Histogram], params: PdfParams) -> SmoothModel | CorrelatedModel:
-        q = self._grid(params).q
-        weights = [_pair_weights(item, q, params) for item in items]
+    def _model(
+        self, items: Sequence[Histogram], weights: Sequence[Array], q: Array, params: PdfParams
+    ) -> SmoothModel | CorrelatedModel:
         if "delta2" in self.refine or params.delta1 or params.delta2 or params.qbroad:
             return CorrelatedModel(items, weights, q, params.delta1, params.qbroad)
         return SmoothModel(items, weights, q, BOUNDS["zoom"][1])
@@ -217,19 +219,26 @@ class PdfFitter:
     def _fit(self, items: Sequence[Histogram], params: PdfParams, start: Values | None = None) -> list[Values]:
         """Best values of each cluster."""
         grid = self._grid(params)
-        model = self._model(items, params)
-        bounds = {name: BOUNDS[name] for name in self.refine}
-        members = np.arange(len(items))
+        weights = [_pair_weights(item, grid.q, params) for item in items]
         if start is None:
-            # Half the Nyquist step of qmax keeps the sum of squares but for its ends, so the search may run on it.
-            stride = max(1, int(0.5 * np.pi / params.qmax / np.median(np.diff(self.r))))
-            thin, g = grid.every(stride), self.g_obs[::stride]
-            values, owners = self._starts(model, thin, g, len(items), params)
-            start = solve(Problem(model, thin, g, self.refine, bounds), values, owners)
-        return solve(Problem(model, grid, self.g_obs, self.refine, bounds), start, members).split()
+            start = self._search(SmoothModel(items, weights, grid.q, BOUNDS["zoom"][1]), grid, len(items), params)
+        problem = Problem(self._model(items, weights, grid.q, params), grid, self.g_obs, self.refine, BOUNDS)
+        return solve(problem, start, np.arange(len(items))).split()
+
+    def _search(self, model: SmoothModel, grid: FitGrid, count: int, params: PdfParams) -> Values:
+        """Values near the best of each cluster.
+
+        Found on a thinned r grid (half the Nyquist step of qmax keeps the sum of squares but for its ends) and as if
+        all peaks had the same width, which moves no peak.
+        """
+        stride = max(1, int(0.5 * np.pi / params.qmax / np.median(np.diff(self.r))))
+        thin, g = grid.every(stride), self.g_obs[::stride]
+        values, owners = self._starts(model, thin, g, count, params)
+        names = [name for name in self.refine if name != "delta2"]
+        return solve(Problem(model, thin, g, names, BOUNDS), values, owners)
 
     def _starts(
-        self, model: SmoothModel | CorrelatedModel, grid: FitGrid, g_obs: Array, count: int, params: PdfParams
+        self, model: SmoothModel, grid: FitGrid, g_obs: Array, count: int, params: PdfParams
     ) -> tuple[Values, NDArray[np.int64]]:
         """The most promising zooms and Biso of each cluster by R_w, and which cluster each belongs to."""
         zooms = np.linspace(*BOUNDS["zoom"], _ZOOMS) if "zoom" in self.refine else np.ones(1)
@@ -253,7 +262,8 @@ class PdfFitter:
 
     def _result(self, item: Histogram, values: Values, params: PdfParams, more: tuple[str, ...] = ()) -> FitResult:
         grid = self._grid(params)
-        problem = Problem(self._model([item], params), grid, self.g_obs, (), {})
+        model = self._model([item], [_pair_weights(item, grid.q, params)], grid.q, params)
+        problem = Problem(model, grid, self.g_obs, (), {})
         g, scale = problem.curve(values)
         fitted = replace(_with(params, values), scale=float(scale))
         notes = [*self.notes, *more]
@@ -292,12 +302,12 @@ def _start(pdf: MeasuredPdf, given: PdfParams, refine: Sequence[str]) -> tuple[P
     """Parameters that the fit begins with: the file's where it has them."""
     notes = []
     known: dict[str, float] = {}
-    for name in ("qmin", "qmax"):
-        value = getattr(pdf, name)
-        if value is None:
-            notes.append(f"the file does not say {name}: {getattr(given, name):g} 1/Å is taken")
-        else:
-            known[name] = value
+    known["qmin"], note = effective_qmin(pdf, given.qmin)
+    notes += [note] if note else []
+    if pdf.qmax is None:
+        notes.append(f"the file does not say qmax: {given.qmax:g} 1/Å is taken")
+    else:
+        known["qmax"] = pdf.qmax
     for name in ("qdamp", "qbroad"):
         stated = pdf.parameter(name)
         if stated is not None and stated >= 0.0:

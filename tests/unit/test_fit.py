@@ -223,12 +223,31 @@ def test_what_is_assumed_is_said():
     part = r < 15.0
     fit = fit_pdf(PT, MeasuredPdf(r[part], g[part]))
     text = "; ".join(fit.notes)
-    assert "does not say qmin: 0.8" in text
+    assert "does not say qmin" in text
+    assert "0.8 1/Å is taken" in text
     assert "does not say qmax: 25" in text
     assert "up to 14.99 Å" in text
     assert fit.r[-1] == pytest.approx(14.99)
     stated = MeasuredPdf(r, g, None, 1.0, 24.0, metadata={"qdamp": "0.03"})
     assert fit_pdf(PT, stated, refine=("zoom", "biso")).rw < 1e-5
+
+
+@pytest.mark.parametrize("shape", [Icosahedron("Pt", 2), PT, Icosahedron("Pt", 4)])
+def test_a_header_without_true_qmin(shape):
+    positions = shape.positions
+    for qmin in (0.0, 0.1, 1.0):
+        r, g = simulate_pdf(positions, replace(FINE, qmin=qmin))
+        for stated in (0.0, None):
+            fit = fit_pdf(positions, MeasuredPdf(r, g, None, stated, 24.0))
+            if qmin == 0.0:
+                # Small-angle scattering is in the data: the header may be right.
+                assert fit.params.qmin == 0.0
+                assert fit.rw < 1e-4
+            elif qmin == 1.0:
+                assert fit.params.qmin == 0.8
+                assert "no small-angle scattering" in fit.notes[0]
+                assert fit.rw < 0.05
+        assert fit_pdf(positions, MeasuredPdf(r, g, None, max(qmin, 1e-3), 24.0)).rw < 0.05
 
 
 def test_biso_of_single_atoms_is_not_used_and_that_is_said():
@@ -261,20 +280,24 @@ def test_wrong_use(atoms, more, error, cause):
         fit_pdf(atoms, measured(PT, FINE), **more)
 
 
+# A guess for each measured file: R_w it stays below, for a simple shape, and the range.
 SIMPLE = {
-    "JQ_S1.gr": ("Pt", 0.5),
-    "Au144pMBA.gr": ("Au", 0.6),
+    "JQ_S1.gr": ("Pt", 2.77, 0.5, 20.0),
+    "Au144pMBA.gr": ("Au", 2.86, 0.3, 20.0),
+    "Ni-bulk.gr": ("Ni", 2.49, 0.2, 8.0),
 }
 
 
 @pytest.mark.parametrize("name", SIMPLE)
 def test_measured_or_its_simulated_twin(name, tmp_path):
-    element, limit = SIMPLE[name]
+    element, neighbours, limit, end = SIMPLE[name]
     path = Path(os.environ.get("HPCPDF_MEASURED", tmp_path)) / name
-    guess = Atoms(f"{element}79", Octahedron(element, 5, 1).positions)
+    shape = {"Au": Decahedron("Au", 3, 1, 1), "Pt": Octahedron("Pt", 5, 1), "Ni": Octahedron("Ni", 9, 3)}[element]
+    positions = shape.positions * neighbours / pdist(shape.positions).min()
+    guess = Atoms([element] * len(positions), positions)
     if not path.exists():
         path = tmp_path / name
         write_gr(path, measured(stretched(guess, 0.98), FINE, noise=0.02, composition=element))
-    fit = fit_pdf(guess, read_gr(path))
+    fit = fit_pdf(guess, read_gr(path), r_range=(1.5, end))
     assert fit.rw < limit
-    assert 0.95 < fit.zoom < 1.02
+    assert 0.95 < fit.zoom < 1.03
