@@ -102,6 +102,18 @@ class ConditionalModel(nn.Module, ABC):
     def sample(self, batch: PdfBatch, n_samples: int, generator: torch.Generator, spread: float = 1.0) -> Samples:
         """Draw structures for the one PDF in `batch`; `spread` widens the prior, 0 gives its mean."""
 
+    @abstractmethod
+    def interpolate(self, ends: PdfBatch, fractions: NDArray[np.float64]) -> list[AssignedDistances]:
+        """Structures on the straight way from the first PDF's mean latent vector to the second's.
+
+        Parameters
+        ----------
+        ends
+            Two PDFs.
+        fractions : (n,)
+            Where on the way: 0 is the first PDF, 1 the second.
+        """
+
     def fingerprint(self) -> dict[str, Any]:
         """What must agree between a stored model and this code besides the sizes."""
         return {}

@@ -13,6 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -137,10 +138,19 @@ class _Dense2020(ConditionalModel):
         mean, log_spread = self._prior(self.inputs(batch)["x"][:1].to(self.device))
         noise = torch.randn(n_samples, self.latent, generator=generator).to(self.device)
         z = self._draw(mean, log_spread, noise * spread)
+        structures = self._structures(z)
+        return Samples(structures, np.arange(len(structures)) if len(structures) > 1 else np.zeros(n_samples, np.int64))
+
+    @torch.no_grad()
+    def interpolate(self, ends: PdfBatch, fractions: NDArray[np.float64]) -> list[AssignedDistances]:
+        first, second = self._prior(self.inputs(ends)["x"].to(self.device))[0]
+        way = torch.from_numpy(fractions.astype(np.float32)).to(self.device)[:, None]
+        return self._structures(torch.lerp(first, second, way))
+
+    def _structures(self, z: Tensor) -> list[AssignedDistances]:
         graphs = self._decode(z)
         counts = self._counted(graphs).clamp(min=2)
-        structures = [self._structure(graph, int(n)) for graph, n in zip(graphs, counts, strict=True)]
-        return Samples(structures, np.arange(len(structures)) if len(structures) > 1 else np.zeros(n_samples, np.int64))
+        return [self._structure(graph, int(n)) for graph, n in zip(graphs, counts, strict=True)]
 
     def _draw(self, mean: Tensor, log_spread: Tensor, noise: Tensor) -> Tensor:
         return mean + log_spread.exp() * noise

@@ -22,7 +22,7 @@ from torch.nn import functional
 from hpcpdf.clusters.template import template
 from hpcpdf.config import FAMILIES, ModelSection
 from hpcpdf.model.base import ConditionalModel, Samples, TrainingArrays, gaussian_kl
-from hpcpdf.model.distances import assigned_distances
+from hpcpdf.model.distances import AssignedDistances, assigned_distances
 from hpcpdf.model.features import X_GRID, PdfBatch, reduced
 from hpcpdf.solver.satellites import satellites
 
@@ -156,18 +156,31 @@ class SiteCvae(ConditionalModel):
             for occupied in (logits > 0).cpu().numpy():
                 sites = _largest_piece(FAMILIES[family], occupied)
                 index.append(chosen.setdefault((family, sites.tobytes()), len(chosen)))
-        around = satellites(self.section.satellites)
-        found = [
-            assigned_distances(
-                template(FAMILIES[f]).sites[np.frombuffer(raw, dtype=np.int64)] * nn_distance,
-                around,
-                self.length,
-                FAMILIES[f],
-                nn_distance,
-            )
-            for f, raw in chosen
-        ]
+        found = [self._structure(f, np.frombuffer(raw, dtype=np.int64), nn_distance) for f, raw in chosen]
         return Samples(found, np.array(index))
+
+    @torch.no_grad()
+    def interpolate(self, ends: PdfBatch, fractions: NDArray[np.float64]) -> list[AssignedDistances]:
+        """See `ConditionalModel.interpolate`; what the PDFs condition, and the scale, are interpolated alike."""
+        data = self.inputs(ends)
+        conditions = self.condition(data["x"].to(self.device))
+        near, far = data["nn"].tolist()
+        structures = []
+        for fraction in fractions.tolist():
+            condition = torch.lerp(conditions[:1], conditions[1:], fraction)
+            family = int(self.family_head(condition).argmax())
+            mark = self.family_mark(torch.tensor([family], device=self.device))
+            means = self._gaussian(self.prior(torch.cat([conditions, mark.expand(2, -1)], dim=1)))[0]
+            z = torch.lerp(means[:1], means[1:], fraction)
+            occupied = self._logits(z, torch.cat([condition, mark], dim=1), family)[0] > 0
+            sites = _largest_piece(FAMILIES[family], occupied.cpu().numpy())
+            structures.append(self._structure(family, sites, near + fraction * (far - near)))
+        return structures
+
+    def _structure(self, family: int, sites: NDArray[np.int64], nn_distance: float) -> AssignedDistances:
+        name = FAMILIES[family]
+        positions = template(name).sites[sites] * nn_distance
+        return assigned_distances(positions, satellites(self.section.satellites), self.length, name, nn_distance)
 
     def fingerprint(self) -> dict[str, Any]:
         return {family: template(family).digest for family in FAMILIES}
