@@ -32,7 +32,6 @@ def run(config: RunConfig, context: Context) -> Path:
     if is_finished(folder, settings):
         log.info("%s: already trained", folder)
         return folder
-    folder.mkdir(parents=True, exist_ok=True)
     section = config.training
     if section.threads is not None:
         torch.set_num_threads(section.threads)
@@ -58,6 +57,7 @@ def run(config: RunConfig, context: Context) -> Path:
     for arrays in (train, validation):
         data = {**model.inputs(pdf_batch(arrays)), **model.targets(training_arrays(arrays))}
         tensors.append({name: tensor.to(device) for name, tensor in data.items()})
+    folder.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(model.to(device), *tensors, section, folder, config.run.seed)
     with stop_on_signals(context):
         summary = trainer.run(context)

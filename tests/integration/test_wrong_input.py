@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
 from hpcpdf.cli.main import main
+from hpcpdf.config import load_config
+from hpcpdf.launch.pipeline import named, run_pipeline
+from hpcpdf.stage import Context
 
 Write = Callable[[Path], object]
 
@@ -166,6 +171,49 @@ def _check(case: Case, code: int, errors: str) -> None:
     for word in case.says:
         assert word in errors
     assert code == case.code
+
+
+CONFIG = '[clusters]\nn = 24\nmax_atoms = 30\nelements = ["Pt"]\n[dataset]\nshard_size = 8\n'
+
+
+@pytest.fixture(scope="module")
+def generated(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("generated")
+    (folder / "a.toml").write_text(CONFIG)
+    config = load_config(folder / "a.toml", [f"run.out={folder / 'run'}"])
+    run_pipeline(config, Context(), named(["generate"]), say=lambda line: None)
+    return folder
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _version(path: Path) -> None:
+    with h5py.File(path, "a") as file:
+        file.attrs["format_version"] = 99
+
+
+DAMAGED = [
+    Case("shard missing", "", ("shard-00001.h5", "missing"), lambda data: (data / "shard-00001.h5").unlink()),
+    Case("shard truncated", "", ("shard-00001.h5",), lambda data: _truncate(data / "shard-00001.h5")),
+    Case("data set missing", "", ("dataset.h5",), lambda data: (data / "dataset.h5").unlink()),
+    Case("data set truncated", "", ("dataset.h5", "truncated"), lambda data: _truncate(data / "dataset.h5")),
+    Case("data set empty", "", ("dataset.h5", "empty"), lambda data: (data / "dataset.h5").write_bytes(b"")),
+    Case("data set of text", "", ("dataset.h5", "HDF5"), lambda data: (data / "dataset.h5").write_text("r, g")),
+    Case("data set of another version", "", ("dataset.h5", "99"), lambda data: _version(data / "dataset.h5")),
+]
+
+
+@pytest.mark.parametrize("case", DAMAGED, ids=_name)
+def test_damaged_data_set(monkeypatch, capfd, tmp_path, generated, case):
+    shutil.copytree(generated, tmp_path, dirs_exist_ok=True)
+    case.prepare(tmp_path / "run" / "dataset")
+    before = _contents(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    code = main(["train", "a.toml", "--set", "run.out=run"])
+    _check(case, code, capfd.readouterr().err)
+    assert set(_contents(tmp_path)) == set(before)
 
 
 def test_debug_adds_the_traceback(hpcpdf_command):
