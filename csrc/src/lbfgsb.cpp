@@ -48,7 +48,10 @@ Lbfgsb::Task Lbfgsb::start(const double* x0, const double* lower, const double* 
   for (std::size_t k = 0; k < n_; ++k) {
     lower_[k] = lower ? lower[k] : -kInfinity;
     upper_[k] = upper ? upper[k] : kInfinity;
-    if (!(lower_[k] <= upper_[k])) throw std::invalid_argument("Lbfgsb: a lower bound is above its upper bound or NaN");
+    if (!(lower_[k] <= upper_[k]) || lower_[k] == kInfinity || upper_[k] == -kInfinity) {
+      throw std::invalid_argument(
+          "Lbfgsb: a lower bound is above its upper bound, a bound is NaN, or nothing lies between");
+    }
     bounded_ = bounded_ || has_lower(k) || has_upper(k);
     boxed_ = boxed_ && has_lower(k) && has_upper(k);
     x_[k] = clamped(k, x0[k]);
