@@ -15,38 +15,49 @@ constexpr std::size_t chunk_pairs = 65536;
 // exp(-700) is still a normal number; beyond it a contribution is nothing, and subnormal arithmetic is slow.
 constexpr double negligible_exponent = 700.0;
 
-// First k at which amplitude ff[k] exp(-a k^2) is at or below the precision; n when there is none.
-std::size_t first_below(double amplitude, double a, double precision, const double* ff, bool decreasing,
-                        std::size_t n) {
-  const auto below = [&](std::size_t k) {
-    const double q = static_cast<double>(k);
-    return std::fabs(amplitude * (ff ? ff[k] : 1.0) * std::exp(-a * q * q)) <= precision;
-  };
-  if (!decreasing) {
-    std::size_t k = 0;
-    while (k < n && !below(k)) ++k;
-    return k;
+// Where lines end: at the first k with |amplitude ff[k] exp(-a k^2)| <= precision, and where the Gaussian is nothing.
+class Ends {
+ public:
+  Ends(double precision, const double* ff, std::size_t n) : precision_(precision), ff_(ff), n_(n) {
+    for (std::size_t k = 0; ff && k + 1 < n && decreasing_; ++k) decreasing_ = std::fabs(ff[k + 1]) <= std::fabs(ff[k]);
   }
-  if (n == 0 || !below(n - 1)) return n;
-  std::size_t low = 0, high = n - 1;  // below(high) holds
-  while (low < high) {
-    const std::size_t middle = (low + high) / 2;
-    if (below(middle)) {
-      high = middle;
-    } else {
-      low = middle + 1;
-    }
-  }
-  return low;
-}
 
-bool is_decreasing(const double* ff, std::size_t n) {
-  if (!ff) return true;
-  for (std::size_t k = 0; k + 1 < n; ++k) {
-    if (!(std::fabs(ff[k + 1]) <= std::fabs(ff[k]))) return false;
+  std::size_t of(double amplitude, double a) const {
+    std::size_t end = n_;
+    if (a > 0.0) end = std::min(end, static_cast<std::size_t>(std::sqrt(negligible_exponent / a)) + 1);
+    return precision_ > 0.0 ? std::min(end, first_below(amplitude, a)) : end;
   }
-  return true;
-}
+
+ private:
+  bool below(double amplitude, double a, std::size_t k) const {
+    const double q = static_cast<double>(k);
+    return std::fabs(amplitude * (ff_ ? ff_[k] : 1.0) * std::exp(-a * q * q)) <= precision_;
+  }
+
+  std::size_t first_below(double amplitude, double a) const {
+    if (!decreasing_) {
+      std::size_t k = 0;
+      while (k < n_ && !below(amplitude, a, k)) ++k;
+      return k;
+    }
+    if (!below(amplitude, a, n_ - 1)) return n_;
+    std::size_t low = 0, high = n_ - 1;  // below(high) holds
+    while (low < high) {
+      const std::size_t middle = (low + high) / 2;
+      if (below(amplitude, a, middle)) {
+        high = middle;
+      } else {
+        low = middle + 1;
+      }
+    }
+    return low;
+  }
+
+  double precision_;
+  const double* ff_;
+  std::size_t n_;
+  bool decreasing_ = true;
+};
 
 }  // namespace
 
@@ -61,19 +72,24 @@ void debye_sum(const Lines& lines, const PeakWidth& width, const QGrid& grid, do
   const std::size_t n_lines = lines.size();
   if (n_lines == 0 || grid.n == 0) return;
   const double half_step2 = 0.5 * grid.step * grid.step;
-  std::vector<double> a(n_lines);
-  for (std::size_t i = 0; i < n_lines; ++i) a[i] = half_step2 * width.variance(lines.distance[i], lines.msd[i]);
-  const bool common = std::all_of(a.begin(), a.end(), [&](double value) { return value == a[0]; });
-  const bool decreasing = precision > 0.0 && is_decreasing(ff, grid.n);
-
-  std::vector<double> own(grid.n, 0.0), weight(n_lines), x(n_lines);
+  const bool plain = width.delta1 == 0.0 && width.delta2 == 0.0 && width.qbroad == 0.0;
+  std::vector<double> a(n_lines), own(grid.n, 0.0), weight(n_lines), x(n_lines);
+  bool common = true;
+  for (std::size_t i = 0; i < n_lines; ++i) {
+    const double msd = lines.msd[i];
+    a[i] = half_step2 * (plain ? std::fmax(msd, 0.0) : width.variance(lines.distance[i], msd));
+    common = common && a[i] == a[0];
+  }
+  const Ends ends(precision, ff, grid.n);
+  // Of lines with a common width the longest distance, with the smallest amplitude, ends first.
+  const double longest = *std::max_element(lines.distance.begin(), lines.distance.end());
+  const std::size_t n_all = ends.of(2.0 / longest, a[0]);
   std::vector<std::size_t> n_k(n_lines, grid.n);
   for (std::size_t i = 0; i < n_lines; ++i) {
     const double amplitude = 2.0 / lines.distance[i];
     weight[i] = amplitude * lines.count[i];
     x[i] = grid.step * lines.distance[i];
-    if (a[i] > 0.0) n_k[i] = std::min(n_k[i], static_cast<std::size_t>(std::sqrt(negligible_exponent / a[i])) + 1);
-    if (precision > 0.0) n_k[i] = std::min(n_k[i], first_below(amplitude, a[i], precision, ff, decreasing, grid.n));
+    if (!common || n_all < grid.n) n_k[i] = ends.of(amplitude, a[i]);
   }
   const PdfKernels& kernels = pdf_kernels();
   if (common) {
@@ -143,7 +159,7 @@ std::vector<Chunk> make_chunks(const ClusterBatch& batch) {
 // Lines between rows [i0, i1) and atoms [j0, j1), j > i.
 Lines block_lines(const Sorted& atoms, std::size_t i0, std::size_t i1, std::size_t j0, std::size_t j1, double d_min,
                   double d_max) {
-  LineBuilder builder((i1 - i0) * (j1 - std::min(j1, std::max(j0, i0))));
+  LineBuilder builder;
   std::vector<double> distance(atoms.size());
   const PdfKernels& kernels = pdf_kernels();
   for (std::size_t i = i0; i < i1; ++i) {

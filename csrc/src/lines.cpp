@@ -8,7 +8,7 @@ namespace {
 
 constexpr double tolerance = 1e-12;
 constexpr std::size_t none = static_cast<std::size_t>(-1);
-// Disordered clusters have nothing to merge; after this many pairs the search is given up if it does not pay.
+// After this many pairs merging is given up unless it saves a quarter of them.
 constexpr std::size_t trial = 2048;
 
 // Leading bits of the number: bins of relative width 2^-36, far wider than the tolerance.
@@ -25,11 +25,7 @@ std::uint64_t scramble(std::uint64_t key) {
 
 }  // namespace
 
-LineBuilder::LineBuilder(std::size_t expected_pairs) {
-  std::size_t slots = 64;
-  while (slots < 2 * expected_pairs) slots *= 2;
-  table_.assign(slots, 0);
-}
+LineBuilder::LineBuilder() : table_(2 * trial, 0) {}
 
 std::size_t LineBuilder::find(std::uint64_t key, double distance, double msd) const {
   const std::size_t mask = table_.size() - 1;
@@ -47,35 +43,47 @@ void LineBuilder::insert(std::uint64_t key, std::size_t line) {
   table_[slot] = static_cast<std::uint32_t>(line + 1);
 }
 
+void LineBuilder::grow() {
+  table_.assign(4 * table_.size(), 0);
+  for (std::size_t line = 0; line < lines_.size(); ++line) insert(key_of(lines_.distance[line]), line);
+}
+
+// Adds a pair to a line that it equals; otherwise enters it in the table as the next line.
+bool LineBuilder::merge(double distance, double msd) {
+  const std::uint64_t low = key_of(distance * (1.0 - tolerance)), high = key_of(distance * (1.0 + tolerance));
+  std::size_t line = find(low, distance, msd);
+  if (line == none && high != low) line = find(high, distance, msd);
+  if (line != none) {
+    lines_.count[line] += 1.0;
+    offset_[line] += distance - lines_.distance[line];
+    return true;
+  }
+  if (2 * (lines_.size() + 1) > table_.size()) grow();
+  insert(key_of(distance), lines_.size());
+  offset_.push_back(0.0);
+  return false;
+}
+
 void LineBuilder::add(double distance, double msd) {
-  ++added_;
-  const bool fits = 2 * (lines_.size() + 1) <= table_.size();
-  if (merging_ && (!fits || (added_ == trial && 4 * lines_.size() > 3 * added_))) merging_ = false;
   if (merging_) {
-    const std::uint64_t low = key_of(distance * (1.0 - tolerance));
-    const std::uint64_t high = key_of(distance * (1.0 + tolerance));
-    std::size_t line = find(low, distance, msd);
-    if (line == none && high != low) line = find(high, distance, msd);
-    if (line != none) {
-      lines_.count[line] += 1.0;
-      offset_[line] += distance - lines_.distance[line];
+    if (merge(distance, msd)) {
+      ++added_;
       return;
     }
-    insert(key_of(distance), lines_.size());
+    merging_ = ++added_ != trial || 4 * lines_.size() < 3 * trial;
   }
   lines_.distance.push_back(distance);
   lines_.msd.push_back(msd);
   lines_.count.push_back(1.0);
-  offset_.push_back(0.0);
 }
 
 Lines LineBuilder::finish() {
-  for (std::size_t line = 0; line < lines_.size(); ++line) lines_.distance[line] += offset_[line] / lines_.count[line];
+  for (std::size_t line = 0; line < offset_.size(); ++line) lines_.distance[line] += offset_[line] / lines_.count[line];
   return std::move(lines_);
 }
 
 Lines pair_lines(const double* positions, const double* u, std::size_t n, double d_min, double d_max) {
-  LineBuilder builder(n * (n > 0 ? n - 1 : 0) / 2);
+  LineBuilder builder;
   for (std::size_t i = 0; i + 1 < n; ++i) {
     const double* a = positions + 3 * i;
     for (std::size_t j = i + 1; j < n; ++j) {

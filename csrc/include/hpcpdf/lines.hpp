@@ -20,19 +20,23 @@ struct Lines {
 
 // Collects pair distances and merges those that are equal within 1e-12 (relative) and have the same msd.
 // A merged line lies at the mean of its members, so that the merge is exact to second order in their spread.
+//
+// Disordered clusters have nothing to merge: when a trial shows that it does not pay, the rest is only listed.
 class LineBuilder {
  public:
-  explicit LineBuilder(std::size_t expected_pairs);
+  LineBuilder();
 
   void add(double distance, double msd);
   Lines finish();
 
  private:
+  bool merge(double distance, double msd);
   std::size_t find(std::uint64_t key, double distance, double msd) const;
   void insert(std::uint64_t key, std::size_t line);
+  void grow();
 
   Lines lines_;
-  std::vector<double> offset_;        // sum over members of (distance - first distance)
+  std::vector<double> offset_;        // sum over members of (distance - first distance), while merging
   std::vector<std::uint32_t> table_;  // open addressing: line index + 1, 0 = free
   std::size_t added_ = 0;
   bool merging_ = true;

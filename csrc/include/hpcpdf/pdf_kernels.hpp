@@ -10,7 +10,7 @@ namespace hpcpdf {
 // Grid points that the loops advance together.
 constexpr std::size_t lanes = 8;
 // Recurrences are started afresh every so many grid points.
-constexpr std::size_t segment = 512;
+constexpr std::size_t segment = 384;
 // Rows that a sine transform works on together.
 constexpr std::size_t row_block = 4;
 // Points of the interpolation polynomial.
