@@ -129,6 +129,8 @@ class TrainingSection(Section):
     noise: Annotated[float, Field(ge=0.0)] = 0.0
     """Largest relative amplitude of the noise added to the training PDFs."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of matrix products; the parameters stay in float32."""
     threads: Annotated[int, Field(ge=1)] | None = None
 
 

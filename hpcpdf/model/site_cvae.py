@@ -90,7 +90,7 @@ class SiteCvae(ConditionalModel):
     def loss(self, data: dict[str, Tensor], kl_weight: float) -> tuple[Tensor, dict[str, float]]:
         condition = self.condition(data["x"])
         family, sites = data["family"], data["sites"].long()
-        family_loss = functional.cross_entropy(self.family_head(condition), family, reduction="sum")
+        family_loss = functional.cross_entropy(self.family_head(condition).float(), family, reduction="sum")
         site_loss = condition.new_zeros(())
         kl = condition.new_zeros(())
         wrong_counts = 0
@@ -124,12 +124,12 @@ class SiteCvae(ConditionalModel):
 
     @staticmethod
     def _gaussian(packed: Tensor) -> tuple[Tensor, Tensor]:
-        mean, spread = packed.chunk(2, dim=1)
+        mean, spread = packed.float().chunk(2, dim=1)
         return mean, spread.clamp(-6.0, 3.0)
 
     def _logits(self, z: Tensor, condition: Tensor, index: int) -> Tensor:
         out: Tensor = self.write_sites[index](functional.silu(self.decoder(torch.cat([z, condition], dim=1))))
-        return out
+        return out.float()
 
     @torch.no_grad()
     def sample(self, batch: PdfBatch, n_samples: int, generator: torch.Generator, spread: float = 1.0) -> Samples:

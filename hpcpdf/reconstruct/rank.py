@@ -80,6 +80,7 @@ class Ranker:
         qdamps: Sequence[float] = QDAMPS,
     ) -> None:
         high = min(r_range[1], float(r[-1]))
+        self._pdf = (r, g, qmin, qmax, r_range)
         self._r = np.linspace(r_range[0], high, int((high - r_range[0]) / _R_STEP) + 2)
         self._g = np.interp(self._r, r, g)
         self.zooms, self.bisos, self.qdamps = tuple(zooms), tuple(bisos), tuple(qdamps)
@@ -128,6 +129,20 @@ class Ranker:
                 found[better] = np.column_stack([np.full(n, zoom), np.full(n, biso), np.take(self.qdamps, top)])[better]
         rw = np.sqrt(np.maximum(1.0 - best / self._norm, 0.0))
         return Ranking(rw, found[:, 0], found[:, 1], found[:, 2])
+
+    def around(self, ranking: Ranking, best: NDArray[np.int64]) -> Ranker:
+        """A narrower scan, next to what the `best` structures of a ranking have."""
+
+        def near(scanned: tuple[float, ...], found: Floats) -> list[float]:
+            wanted = {scanned.index(value) + step for value in found for step in (-1, 0, 1)}
+            return [scanned[k] for k in sorted(wanted) if 0 <= k < len(scanned)]
+
+        return Ranker(
+            *self._pdf,
+            zooms=near(self.zooms, ranking.zoom[best]),
+            bisos=near(self.bisos, ranking.biso[best]),
+            qdamps=self.qdamps,
+        )
 
     def _table_width(self) -> int:
         """Columns of the shared tables, rounded up so that few tables serve many PDFs."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
+from scipy.optimize import Bounds, minimize
 from scipy.spatial import cKDTree
 
 from hpcpdf.pdf.kernel import NodeKernel
@@ -39,24 +39,27 @@ class Restraints:
 
 def refine_positions(
     positions: Floats,
+    anchor: Floats,
     g_obs: Floats,
     kernel: NodeKernel,
     *,
     biso: float,
     qdamp: float,
     nn: float,
-    restraints: Restraints = Restraints(),  # noqa: B008 (frozen)
+    restraints: Restraints = Restraints(),
     max_iterations: int = 60,
 ) -> Floats:
     """Move atoms so that the calculated PDF comes closer to the measured one.
 
-    Minimises R_w^2 (scale in closed form) plus a harmonic restraint of every bond to its length in
-    `positions`, within a box around them, by L-BFGS-B.
+    Minimises R_w^2 (scale in closed form) plus a harmonic restraint of every bond of `anchor` to its
+    length there, within a box around it, by L-BFGS-B.
 
     Parameters
     ----------
     positions : (n, 3)
         Start, Å.
+    anchor : (n, 3)
+        Structure that the restraints hold to, Å; usually the ideal one.
     g_obs : (m,)
         Measured PDF on the kernel's r grid, Å^-2.
     kernel
@@ -73,8 +76,8 @@ def refine_positions(
     n = len(positions)
     matrix = kernel.matrix(biso=biso, qdamp=qdamp) / n
     norm = float(g_obs @ g_obs)
-    pairs = cKDTree(positions).query_pairs(_BOND_CUTOFF * nn, output_type="ndarray")
-    start_lengths = np.linalg.norm(positions[pairs[:, 0]] - positions[pairs[:, 1]], axis=1)
+    pairs = cKDTree(anchor).query_pairs(_BOND_CUTOFF * nn, output_type="ndarray")
+    ideal = np.linalg.norm(anchor[pairs[:, 0]] - anchor[pairs[:, 1]], axis=1)
     stiffness = restraints.weight / (max(len(pairs), 1) * (restraints.bond_sigma * nn) ** 2)
 
     def objective(flat: Floats) -> tuple[float, Floats]:
@@ -86,7 +89,7 @@ def refine_positions(
         gradient = kernel.gather([x], field)[1]
         bonds = x[pairs[:, 0]] - x[pairs[:, 1]]
         lengths = np.linalg.norm(bonds, axis=1)
-        deviation = lengths - start_lengths
+        deviation = lengths - ideal
         pull = (2.0 * stiffness * deviation / np.maximum(lengths, 1e-9))[:, None] * bonds
         np.add.at(gradient, pairs[:, 0], pull)
         np.add.at(gradient, pairs[:, 1], -pull)
@@ -94,14 +97,14 @@ def refine_positions(
         return value, gradient.ravel()
 
     reach = restraints.max_shift * nn
-    flat = positions.ravel()
+    lower, upper = anchor.ravel() - reach, anchor.ravel() + reach
     options: dict[str, Any] = {"maxiter": max_iterations, "maxcor": 12, "ftol": 1e-7, "gtol": 1e-7}
     found = minimize(
         objective,
-        flat,
+        np.clip(positions.ravel(), lower, upper),
         jac=True,
         method=lbfgsb,
-        bounds=np.column_stack([flat - reach, flat + reach]),
+        bounds=Bounds(lower, upper),
         options=options,
     )
     return np.asarray(found.x, dtype=float).reshape(n, 3)

@@ -103,7 +103,8 @@ class Trainer:
         size = len(self.train["x"])
         for batch in _batches(self.train, order.permutation(size), section.batch):
             noisy = self.model.augment(batch, section.noise) if section.noise else batch
-            loss, parts = self.model(noisy, kl_weight)
+            with self._precision():
+                loss, parts = self.model(noisy, kl_weight)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), 100.0)
@@ -118,6 +119,10 @@ class Trainer:
             self.best_state = {k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()}
         return {"epoch": self.epoch, "learning_rate": rate, "train": sums, "validation": checked}
 
+    def _precision(self) -> torch.autocast:
+        half = self.section.precision == "bfloat16"
+        return torch.autocast(self.model.device.type, dtype=torch.bfloat16, enabled=half)
+
     @torch.no_grad()
     def _validate(self) -> dict[str, float]:
         self.model.eval()
@@ -127,7 +132,8 @@ class Trainer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed + 1)
             for batch in _batches(self.validation, np.arange(size), self.section.batch):
-                loss, parts = self.model(batch, self.section.kl_weight)
+                with self._precision():
+                    loss, parts = self.model(batch, self.section.kl_weight)
                 _accumulate(sums, loss, parts, len(batch["x"]) / size)
         return sums
 

@@ -53,12 +53,15 @@ def run(config: RunConfig, context: Context) -> Path:
         len(validation["n_atoms"]),
         device,
     )
-    tensors: list[Data] = []
-    for arrays in (train, validation):
+
+    def resident(arrays: Arrays) -> Data:
         data = {**model.inputs(pdf_batch(arrays)), **model.targets(training_arrays(arrays))}
-        tensors.append({name: tensor.to(device) for name, tensor in data.items()})
+        return {name: tensor.to(device) for name, tensor in data.items()}
+
+    model.to(device)
+    train_data, validation_data = resident(train), resident(validation)
     folder.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(model.to(device), *tensors, section, folder, config.run.seed)
+    trainer = Trainer(model, train_data, validation_data, section, folder, config.run.seed)
     with stop_on_signals(context):
         summary = trainer.run(context)
     if not summary["finished"]:

@@ -1,0 +1,264 @@
+"""One measured PDF → ranked, refined structures."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+from scipy.spatial.distance import pdist, squareform
+
+from hpcpdf.clusters.elements import metallic_radius
+from hpcpdf.errors import ConfigError
+from hpcpdf.model.base import ConditionalModel
+from hpcpdf.model.features import PdfBatch, nearest_neighbour, normalised, to_network_grid
+from hpcpdf.model.store import load_model
+from hpcpdf.pdf.fit import FitResult, PdfFitter
+from hpcpdf.pdf.gr import MeasuredPdf
+from hpcpdf.pdf.gr_header import parse_formula
+from hpcpdf.pdf.kernel import NodeKernel
+from hpcpdf.reconstruct.propose import Proposals, propose
+from hpcpdf.reconstruct.rank import Ranker, Ranking
+from hpcpdf.reconstruct.refine import refine_positions
+from hpcpdf.reconstruct.search import Scored, improve, on_sites
+
+log = logging.getLogger(__name__)
+
+Floats = NDArray[np.float64]
+
+_BONDED = 1.2
+"""Neighbours are closer than this many nearest-neighbour distances."""
+_SEARCHED = 12
+"""Structures that the discrete search begins with."""
+_REFINE_ROUNDS = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A structure that explains a PDF.
+
+    Attributes
+    ----------
+    atoms : ase.Atoms
+        Final coordinates in Å; zoom is applied.
+    rw, pearson : float
+        Agreement over the fitted range.
+    scale, zoom, biso, qdamp, delta2 : float
+        Fitted parameters (1, 1, Å^2, 1/Å, Å^2); zoom is relative to the structure before refinement.
+    r, g_obs, g_calc : (R,)
+        Å and Å^-2 over the fitted range.
+    family : str
+        Template that the structure was drawn from.
+    nn_mean, coordination_mean : float
+        Mean nearest-neighbour distance (Å) and mean number of nearest neighbours.
+    rw_before_refine : float
+        R_w of the ideal structure.
+    notes : tuple of str
+        What was assumed, and what a reader should know.
+    """
+
+    atoms: Atoms
+    rw: float
+    pearson: float
+    scale: float
+    zoom: float
+    biso: float
+    qdamp: float
+    delta2: float
+    r: Floats = field(repr=False)
+    g_obs: Floats = field(repr=False)
+    g_calc: Floats = field(repr=False)
+    family: str
+    nn_mean: float
+    coordination_mean: float
+    rw_before_refine: float
+    notes: tuple[str, ...] = ()
+
+    @property
+    def n_atoms(self) -> int:
+        return len(self.atoms)
+
+
+def solve(
+    pdf: MeasuredPdf,
+    element: str,
+    model: ConditionalModel | str | Path | None = None,
+    n_samples: int = 1000,
+    top: int = 10,
+    refine: bool = True,
+    r_range: tuple[float, float] = (1.5, 20.0),
+    *,
+    seed: int = 0,
+    progress: Callable[[str], None] | None = None,
+) -> list[Candidate]:
+    """Structures that explain a measured PDF, best first.
+
+    A model proposes `n_samples` structures; those that differ are ranked by R_w over a scan of zoom,
+    Biso and Qdamp; the best are improved by adding and removing facet layers and atoms; the best of all
+    are fitted as `fit_pdf` does and, with `refine`, their coordinates follow the data under restraints.
+
+    Parameters
+    ----------
+    pdf
+        As from `read_gr`.
+    element
+        Symbol; must occur in ``pdf.composition`` when there is one.
+    model
+        Trained model or its file; None takes the one that ships with the package.
+    n_samples
+        Structures drawn.
+    top
+        Candidates returned at most.
+    refine
+        Also optimise coordinates.
+    r_range
+        Å, both ends included.
+    seed
+        Of the sampling; the same seed gives the same candidates.
+    progress
+        Called with a line of text at every step.
+
+    Raises
+    ------
+    ConfigError
+        If the element is unknown or not in the composition, or an option cannot be used.
+    DataError
+        If the PDF holds too few points in the range, or the model file cannot be read.
+    """
+    if n_samples < 1 or top < 1:
+        raise ConfigError(f"n_samples = {n_samples}, top = {top}: expected at least 1")
+    tell = progress or log.info
+    radius = metallic_radius(element)
+    notes = _check_composition(pdf, element)
+    fitter = PdfFitter(pdf, r_range)
+    notes = (*notes, *fitter.notes)
+    if not isinstance(model, ConditionalModel):
+        model = load_model(model)
+    params = fitter.params
+    batch = PdfBatch(
+        to_network_grid(pdf.r, pdf.g)[None],
+        np.array([params.qmin]),
+        np.array([params.qmax]),
+        np.array([2.0 * radius]),
+    )
+    nn = float(nearest_neighbour(normalised(batch.pdf), batch.expected_nn)[0])
+    if pdf.r[-1] < 30.0 - 0.05:
+        notes = (*notes, f"the data end at {pdf.r[-1]:g} Å; the network sees zero beyond")
+    tell(f"first peak at {nn:.3f} Å; drawing {n_samples} structures")
+    proposals = propose(model, batch, n_samples, seed)
+    ranker = Ranker(pdf.r, pdf.g, params.qmin, params.qmax, r_range)
+    ranking = ranker.rank(proposals.positions)
+    best = ranking.order()
+    tell(f"{len(best)} different structures, R_w of the best {ranking.rw[best[0]]:.3f}; searching around them")
+    pool = _search(proposals, ranking, ranker, top)
+    atoms = [Atoms(f"{element}{len(x)}", positions=x) for x, _ in pool]
+    fits = fitter.fit(atoms)
+    order = np.argsort([fit.rw for fit in fits], kind="stable")[:top]
+    tell(f"best after the fit: R_w {fits[order[0]].rw:.3f}" + (f"; refining {len(order)}" if refine else ""))
+    found = []
+    for k in order:
+        ideal = fitter.fit_exactly(atoms[k])
+        structure, fit = atoms[k], ideal
+        if refine:
+            structure, fit = _refine(structure, ideal, fitter)
+        found.append(_candidate(structure, fit, ideal, pool[k][1], notes))
+    found.sort(key=lambda c: c.rw)
+    return found
+
+
+def _check_composition(pdf: MeasuredPdf, element: str) -> tuple[str, ...]:
+    if not pdf.composition:
+        return ()
+    present = parse_formula(pdf.composition)
+    if present and element not in present:
+        raise ConfigError(
+            f"{pdf.source}: element {element} is not in its composition {pdf.composition!r}; "
+            f"expected one of {', '.join(sorted(present))}"
+        )
+    others = sorted(set(present) - {element})
+    if not others:
+        return ()
+    message = f"{', '.join(others)} of the composition {pdf.composition!r} ignored; only {element} is modelled"
+    warnings.warn(message, stacklevel=3)
+    return (message,)
+
+
+def _search(proposals: Proposals, ranking: Ranking, ranker: Ranker, top: int) -> list[tuple[Floats, str]]:
+    """The most promising structures: ranked proposals and what the discrete search makes of them."""
+    order = ranking.order()
+    start: list[Scored] = []
+    found: list[tuple[float, Floats, str]] = []
+    nn = np.nan
+    for k in order[: 4 * top + 2 * _SEARCHED]:
+        structure = on_sites(proposals.families[k], proposals.positions[k], proposals.nn[k])
+        if structure is None:
+            found.append((float(ranking.rw[k]), proposals.positions[k], proposals.families[k]))
+        else:
+            start.append(Scored(structure, float(ranking.rw[k])))
+            nn = proposals.nn[k]
+    if start:
+        near = ranker.around(ranking, order[:_SEARCHED])
+        for scored in improve(start, near.rank, nn)[: 4 * top]:
+            found.append((scored.rw, scored.structure.positions(nn), scored.structure.family))
+    found.sort(key=lambda item: item[0])
+    return [(x, family) for _, x, family in found[: 4 * top]]
+
+
+def _refine(structure: Atoms, ideal: FitResult, fitter: PdfFitter) -> tuple[Atoms, FitResult]:
+    """Coordinates and fitted parameters in turns; the better of start and end."""
+    best, best_fit = structure, ideal
+    anchor: Floats = structure.positions
+    for _ in range(_REFINE_ROUNDS):
+        anchor = anchor * best_fit.zoom
+        moved = refine_positions(
+            best.positions * best_fit.zoom,
+            anchor,
+            best_fit.g_obs,
+            NodeKernel(best_fit.params, best_fit.r),
+            biso=best_fit.biso,
+            qdamp=best_fit.qdamp,
+            nn=_neighbours(anchor)[0],
+        )
+        atoms = Atoms(structure.symbols, positions=moved)
+        fit = fitter.fit_exactly(atoms)
+        if fit.rw >= best_fit.rw:
+            break
+        best, best_fit = atoms, fit
+    return best, best_fit
+
+
+def _neighbours(positions: Floats) -> tuple[float, float]:
+    """Mean nearest-neighbour distance and mean number of nearest neighbours."""
+    distances = squareform(pdist(positions))
+    np.fill_diagonal(distances, np.inf)
+    bonded = distances < _BONDED * float(distances.min(axis=1).mean())
+    return float(distances[bonded].mean()), float(bonded.sum(axis=1).mean())
+
+
+def _candidate(atoms: Atoms, fit: FitResult, ideal: FitResult, family: str, notes: tuple[str, ...]) -> Candidate:
+    final = atoms.copy()
+    final.positions = (atoms.positions - atoms.positions.mean(axis=0)) * fit.zoom
+    nn, coordination = _neighbours(final.positions)
+    return Candidate(
+        atoms=final,
+        rw=fit.rw,
+        pearson=fit.pearson,
+        scale=fit.scale,
+        zoom=fit.zoom,
+        biso=fit.biso,
+        qdamp=fit.qdamp,
+        delta2=fit.delta2,
+        r=fit.r,
+        g_obs=fit.g_obs,
+        g_calc=fit.g_calc,
+        family=family,
+        nn_mean=nn,
+        coordination_mean=coordination,
+        rw_before_refine=ideal.rw,
+        notes=tuple(dict.fromkeys((*notes, *fit.notes))),
+    )
