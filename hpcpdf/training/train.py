@@ -12,7 +12,7 @@ from hpcpdf.clusters.elements import metallic_radius
 from hpcpdf.config import RunConfig
 from hpcpdf.dataset.reader import open_dataset
 from hpcpdf.dataset.schema import Arrays
-from hpcpdf.errors import ConfigError
+from hpcpdf.errors import ConfigError, LaunchError
 from hpcpdf.model.base import TrainingArrays
 from hpcpdf.model.features import PdfBatch
 from hpcpdf.model.store import build, parameter_count, save_model
@@ -65,8 +65,9 @@ def run(config: RunConfig, context: Context) -> Path:
     with stop_on_signals(context):
         summary = trainer.run(context)
     if not summary["finished"]:
-        log.info("%s: stopped after epoch %d; run again to go on", folder, summary["epochs"])
-        return folder
+        raise LaunchError(
+            f"{folder}: stopped by a signal after epoch {summary['epochs']}; run the same command again to go on"
+        )
     save_model(
         model, folder / "model.safetensors", config=config.model_dump(mode="json"), provenance=provenance(), **summary
     )
