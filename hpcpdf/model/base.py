@@ -114,10 +114,6 @@ class ConditionalModel(nn.Module, ABC):
             Where on the way: 0 is the first PDF, 1 the second.
         """
 
-    @abstractmethod
-    def interpolate(self, batch: PdfBatch, steps: int) -> list[AssignedDistances]:
-        """Structures on the straight line, in latent space, from the first PDF of `batch` to the second."""
-
     def fingerprint(self) -> dict[str, Any]:
         """What must agree between a stored model and this code besides the sizes."""
         return {}

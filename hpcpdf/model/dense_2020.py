@@ -152,14 +152,6 @@ class _Dense2020(ConditionalModel):
         counts = self._counted(graphs).clamp(min=2)
         return [self._structure(graph, int(n)) for graph, n in zip(graphs, counts, strict=True)]
 
-    @torch.no_grad()
-    def interpolate(self, batch: PdfBatch, steps: int) -> list[AssignedDistances]:
-        mean, _ = self._prior(self.inputs(batch)["x"][:2].to(self.device))
-        share = torch.linspace(0.0, 1.0, steps, device=self.device)[:, None]
-        graphs = self._decode(mean[:1] + share * (mean[1:] - mean[:1]))
-        counts = self._counted(graphs).clamp(min=2)
-        return [self._structure(graph, int(n)) for graph, n in zip(graphs, counts, strict=True)]
-
     def _draw(self, mean: Tensor, log_spread: Tensor, noise: Tensor) -> Tensor:
         return mean + log_spread.exp() * noise
 

@@ -8,6 +8,7 @@ conditioned on the PDF and on the structure family; the family itself is predict
 from __future__ import annotations
 
 from functools import cache
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -39,7 +40,7 @@ def _bonds(family: str) -> csr_array:
 
 def _mlp(*sizes: int) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for inner, outer in zip(sizes[:-2], sizes[1:-1], strict=True):
+    for inner, outer in pairwise(sizes[:-1]):
         layers += [nn.Linear(inner, outer), nn.LayerNorm(outer), nn.SiLU()]
     return nn.Sequential(*layers, nn.Linear(sizes[-2], sizes[-1]))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,8 +33,10 @@ Floats = NDArray[np.float64]
 
 _BONDED = 1.2
 """Neighbours are closer than this many nearest-neighbour distances."""
-_SEARCHED = 12
-"""Structures that the discrete search begins with."""
+_CONSIDERED = 60
+"""Proposals that go on to the discrete search."""
+_LATTICES = 3
+"""Lattices that are searched."""
 _REFINE_ROUNDS = 2
 
 
@@ -158,7 +160,7 @@ def solve(
     pool = _search(proposals, ranking, ranker, top)
     atoms = [Atoms(f"{element}{len(x)}", positions=x) for x, _ in pool]
     fits = fitter.fit(atoms)
-    order = np.argsort([fit.rw for fit in fits], kind="stable")[:top]
+    order = _varied(np.array([fit.rw for fit in fits]), [family for _, family in pool], top)
     tell(f"best after the fit: R_w {fits[order[0]].rw:.3f}" + (f"; refining {len(order)}" if refine else ""))
     found = []
     for k in order:
@@ -191,35 +193,53 @@ def _check_composition(pdf: MeasuredPdf, element: str) -> tuple[str, ...]:
 def _search(proposals: Proposals, ranking: Ranking, ranker: Ranker, top: int) -> list[tuple[Floats, str]]:
     """The most promising structures: ranked proposals and what the discrete search makes of them."""
     order = ranking.order()
-    start: list[Scored] = []
     found: list[tuple[float, Floats, str]] = []
+    start: dict[str, list[Scored]] = {}
     nn = np.nan
-    for k in order[: 4 * top + 2 * _SEARCHED]:
+    for k in order[:_CONSIDERED]:
         structure = on_sites(proposals.families[k], proposals.positions[k], proposals.nn[k])
         if structure is None:
             found.append((float(ranking.rw[k]), proposals.positions[k], proposals.families[k]))
         else:
-            start.append(Scored(structure, float(ranking.rw[k])))
+            start.setdefault(_lattice(structure.family), []).append(Scored(structure, float(ranking.rw[k])))
             nn = proposals.nn[k]
-    if start:
-        near = ranker.around(ranking, order[:_SEARCHED])
-        for scored in improve(start, near.rank, nn)[: 4 * top]:
-            found.append((scored.rw, scored.structure.positions(nn), scored.structure.family))
-    found.sort(key=lambda item: item[0])
-    return [(x, family) for _, x, family in found[: 4 * top]]
+    found = found[: 2 * top]
+    near = ranker.around(ranking, order[:_CONSIDERED])
+    for scored in sorted(start.values(), key=lambda group: group[0].rw)[:_LATTICES]:
+        for better in improve(scored, near.rank, nn)[: 2 * top]:
+            found.append((better.rw, better.structure.positions(nn), better.structure.family))
+    return [(x, family) for _, x, family in sorted(found, key=lambda item: item[0])]
+
+
+def _lattice(family: str) -> str:
+    return "fcc" if family == "octahedron" else family
+
+
+def _varied(rw: Floats, families: Sequence[str], top: int) -> list[int]:
+    """The `top` best, but alternatives too: at most half of them on one lattice as long as others are left."""
+    chosen: list[int] = []
+    spare: list[int] = []
+    used: dict[str, int] = {}
+    for k in np.argsort(rw, kind="stable").tolist():
+        lattice = _lattice(families[k])
+        used[lattice] = used.get(lattice, 0) + 1
+        (chosen if used[lattice] <= max(1, top // 2) else spare).append(k)
+    return sorted([*chosen, *spare][:top], key=lambda k: float(rw[k]))
 
 
 def _refine(structure: Atoms, ideal: FitResult, fitter: PdfFitter) -> tuple[Atoms, FitResult]:
     """Coordinates and fitted parameters in turns; the better of start and end."""
     best, best_fit = structure, ideal
     anchor: Floats = structure.positions
+    # Half the Nyquist spacing of qmax keeps the sum of squares.
+    stride = max(1, int(0.5 * np.pi / ideal.params.qmax / float(np.median(np.diff(ideal.r)))))
     for _ in range(_REFINE_ROUNDS):
         anchor = anchor * best_fit.zoom
         moved = refine_positions(
             best.positions * best_fit.zoom,
             anchor,
-            best_fit.g_obs,
-            NodeKernel(best_fit.params, best_fit.r),
+            best_fit.g_obs[::stride],
+            NodeKernel(best_fit.params, best_fit.r[::stride]),
             biso=best_fit.biso,
             qdamp=best_fit.qdamp,
             nn=_neighbours(anchor)[0],
