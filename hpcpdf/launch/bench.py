@@ -18,6 +18,7 @@ import hpcpdf
 from hpcpdf.errors import SolverError
 from hpcpdf.launch.doctor import available_cpus, instruction_level
 from hpcpdf.launch.peers import numpy_pdf, scipy_trilaterate
+from hpcpdf.pdf.kernel import NodeKernel
 from hpcpdf.pdf.params import PdfParams
 from hpcpdf.pdf.simulate import simulate_pdf
 from hpcpdf.solver.lbfgsb import lbfgsb
@@ -87,7 +88,8 @@ class Timing:
 
 def cases() -> list[Case]:
     """Every case, with the peers that are installed."""
-    return [*(_pdf_case(n, batch) for n, batch in ((13, 64), (55, 32), (147, 8))), _lbfgsb_case(), _trilaterate_case()]
+    direct = (_pdf_case(n, batch) for n, batch in ((13, 64), (55, 32), (98, 16), (309, 4)))
+    return [*direct, _node_case(98, 64), _lbfgsb_case(), _trilaterate_case()]
 
 
 def measure(*, peers: bool, rounds: int, say: Callable[[str], None]) -> dict[str, Any]:
@@ -114,7 +116,8 @@ def measure(*, peers: bool, rounds: int, say: Callable[[str], None]) -> dict[str
     """
     threads = available_cpus()
     machine = _machine(threads)
-    say(f"{machine['processor']}; kernels built for {machine['built_for']}, processor offers {machine['offers']}")
+    levels = f"PDF loops use {machine['pdf_loops']}, the rest {machine['built_for']}"
+    say(f"{machine['processor']}; {levels}; processor offers {machine['offers']}")
     say(f"{threads} threads usable; {', '.join(f'{k} {v}' for k, v in machine['versions'].items())}")
     timings = []
     for case in cases():
@@ -186,6 +189,7 @@ def _machine(threads: int) -> dict[str, Any]:
     return {
         "processor": _processor(),
         "system": platform.platform(),
+        "pdf_loops": core.instruction_level(),
         "built_for": core.compiled_instruction_level(),
         "offers": instruction_level(),
         "threads": threads,
@@ -229,6 +233,20 @@ def _pdf_case(n: int, batch: int) -> Case:
         # diffpy interpolates linearly between the points of a coarse transform: a few per cent at this step.
         peers.append(Peer(f"diffpy.srreal {version}", lambda: _diffpy(clusters, params), 0.1))
     return Case(f"pdf-{n}", "PDFs", batch, run, True, tuple(peers))
+
+
+def _node_case(n: int, batch: int) -> Case:
+    """The same PDFs by histograms of distances and one matrix product, as structures are ranked and refined."""
+    rng = np.random.default_rng(n)
+    clusters = [ball(n, rng) + rng.normal(0, 0.02, (n, 3)) for _ in range(batch)]
+    params = PdfParams()
+    matrix = NodeKernel(params).matrix()
+
+    def run(threads: int) -> Array:
+        return np.asarray(NodeKernel(params, n_threads=threads).histogram(clusters) @ matrix / n)
+
+    direct = Peer("direct Debye sum", lambda: np.asarray(simulate_pdf(clusters, params, n_threads=1)[1]), 1e-6)
+    return Case(f"pdf-nodes-{n}", "PDFs", batch, run, True, (direct,))
 
 
 def _diffpy(clusters: Sequence[Array], params: PdfParams) -> Array:

@@ -93,7 +93,8 @@ def _check_package() -> Iterator[Check]:
         fix = "install with `pip install .` and start Python outside the checkout"
         yield Check("compiled core", "broken", str(error), fix)
         return
-    level = f"built for {core.compiled_instruction_level()}, processor offers {instruction_level()}"
+    level = f"PDF loops use {core.instruction_level()}, the rest {core.compiled_instruction_level()}"
+    level += f"; processor offers {instruction_level()}"
     yield Check("compiled core", "ok", level)
 
 

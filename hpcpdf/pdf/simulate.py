@@ -97,7 +97,10 @@ def thread_count(n_threads: int | None) -> int:
     """Number of threads to use: as asked, else OMP_NUM_THREADS, else the processors this process may use."""
     if n_threads is None:
         asked = os.environ.get("OMP_NUM_THREADS", "")
-        return int(asked) if asked.isdigit() and int(asked) > 0 else len(os.sched_getaffinity(0))
+        if asked.isdigit() and int(asked) > 0:
+            return int(asked)
+        # A batch job can limit the processors; not every system tells.
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if n_threads < 1:
         raise ConfigError(f"n_threads = {n_threads}: expected at least 1, or None for all")
     return int(n_threads)
