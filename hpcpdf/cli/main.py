@@ -43,6 +43,7 @@ for verb, example in (
     (solution.solve, "hpcpdf solve sample.gr --element Pt --out solved"),
     (pipeline.evaluate, "hpcpdf evaluate examples/quick.toml"),
     (pipeline.report, "hpcpdf report runs/quick"),
+    (machine.bench, "hpcpdf bench --peers"),
     (machine.doctor, "hpcpdf doctor"),
 ):
     app.command(epilog=f"Example: {example}")(verb)
