@@ -49,6 +49,11 @@ def train(config: ConfigFile, *, overrides: Overrides = None, dry_run: DryRun = 
 def evaluate(target: RunTarget, *, overrides: Overrides = None, dry_run: DryRun = False) -> None:
     """Print and save the table of a run: agreement of PDFs and structures, beside the look-up baseline."""
     _stages(target, overrides, dry_run, "evaluate", ranks=False)
+    if not dry_run:
+        from hpcpdf.evaluate.evaluate import table_text
+        from hpcpdf.launch.settings import load_target
+
+        typer.echo(table_text(load_target(target, overrides or ()).run.out / "evaluate"), nl=False)
 
 
 def report(target: RunTarget, *, overrides: Overrides = None, dry_run: DryRun = False) -> None:
