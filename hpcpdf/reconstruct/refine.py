@@ -15,7 +15,9 @@ from hpcpdf.solver.lbfgsb import lbfgsb
 
 Floats = NDArray[np.float64]
 
-_BOND_CUTOFF = 1.25  # pairs closer than this many nearest-neighbour distances are restrained
+_BOND_CUTOFF = 1.25  # pairs closer than this many nearest-neighbour distances are bonds
+_REACH = 1.7  # pairs closer than this could come into contact
+_STIFF = 100.0  # repulsion in units of the bond restraint
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,14 @@ class Restraints:
         Deviation of a bond length that costs one unit, as a fraction of the nearest-neighbour distance.
     max_shift : float
         Largest change of a coordinate, as a fraction of the nearest-neighbour distance: a hard bound.
+    contact : float
+        Pairs closer than this fraction of the nearest-neighbour distance repel each other stiffly.
     """
 
     weight: float = 0.004
     bond_sigma: float = 0.03
     max_shift: float = 0.12
+    contact: float = 0.95
 
 
 def refine_positions(
@@ -78,6 +83,8 @@ def refine_positions(
     norm = float(g_obs @ g_obs)
     pairs = cKDTree(anchor).query_pairs(_BOND_CUTOFF * nn, output_type="ndarray")
     ideal = np.linalg.norm(anchor[pairs[:, 0]] - anchor[pairs[:, 1]], axis=1)
+    close = cKDTree(anchor).query_pairs(_REACH * nn, output_type="ndarray")
+    floor = restraints.contact * nn
     stiffness = restraints.weight / (max(len(pairs), 1) * (restraints.bond_sigma * nn) ** 2)
 
     def objective(flat: Floats) -> tuple[float, Floats]:
@@ -94,6 +101,16 @@ def refine_positions(
         np.add.at(gradient, pairs[:, 0], pull)
         np.add.at(gradient, pairs[:, 1], -pull)
         value = float(residual @ residual) / norm + stiffness * float(deviation @ deviation)
+        apart = x[close[:, 0]] - x[close[:, 1]]
+        squared = np.einsum("ij,ij->i", apart, apart)
+        touching = squared < floor**2
+        if touching.any():
+            pairs_in, apart, gap = close[touching], apart[touching], np.sqrt(squared[touching])
+            overlap = floor - gap
+            value += _STIFF * stiffness * float(overlap @ overlap)
+            push = (-2.0 * _STIFF * stiffness * overlap / np.maximum(gap, 1e-9))[:, None] * apart
+            np.add.at(gradient, pairs_in[:, 0], push)
+            np.add.at(gradient, pairs_in[:, 1], -push)
         return value, gradient.ravel()
 
     reach = restraints.max_shift * nn

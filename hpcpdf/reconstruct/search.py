@@ -113,11 +113,11 @@ def improve(
     rank: Callable[[Sequence[Floats]], Ranking],
     nn: float,
     *,
-    width: int = 6,
-    rounds: int = 12,
+    width: int = 8,
+    rounds: int = 20,
     max_atoms: int | None = None,
     tolerance: float = 2e-4,
-    stop: Callable[[], bool] = lambda: False,
+    max_pairs: float = 3e8,
 ) -> list[Scored]:
     """Beam search by single moves from `start`; every structure seen, best first.
 
@@ -135,14 +135,15 @@ def improve(
         Largest number of rounds; it ends earlier when a round improves nothing by `tolerance`.
     max_atoms
         Larger structures are not tried; None: the template is the limit.
-    stop
-        Asked before each round.
+    max_pairs
+        Budget: the search ends when the structures tried have had this many pairs of atoms.
     """
     seen: dict[tuple[str, bytes], Scored] = {s.structure.key: s for s in start}
     expanded: set[tuple[str, bytes]] = set()
     best = min((s.rw for s in start), default=np.inf)
+    pairs = 0.0
     for _ in range(rounds):
-        if stop():
+        if pairs > max_pairs:
             break
         beam = [s for s in sorted(seen.values(), key=lambda s: s.rw) if s.structure.key not in expanded][:width]
         fresh: dict[tuple[str, bytes], OnSites] = {}
@@ -154,6 +155,7 @@ def improve(
         if not fresh:
             break
         structures = list(fresh.values())
+        pairs += sum(0.5 * len(s.sites) ** 2 for s in structures)
         ranking = rank([s.positions(nn) for s in structures])
         for structure, rw in zip(structures, ranking.rw, strict=True):
             seen[structure.key] = Scored(structure, float(rw))

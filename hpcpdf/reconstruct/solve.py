@@ -12,6 +12,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 from scipy.spatial.distance import pdist, squareform
+from threadpoolctl import threadpool_limits
 
 from hpcpdf.clusters.elements import metallic_radius
 from hpcpdf.errors import ConfigError
@@ -33,8 +34,8 @@ Floats = NDArray[np.float64]
 
 _BONDED = 1.2
 """Neighbours are closer than this many nearest-neighbour distances."""
-_CONSIDERED = 60
-"""Proposals that go on to the discrete search."""
+_CONSIDERED = 24
+"""Proposals on each lattice that the discrete search begins with."""
 _LATTICES = 3
 """Lattices that are searched."""
 _REFINE_ROUNDS = 2
@@ -134,7 +135,22 @@ def solve(
     """
     if n_samples < 1 or top < 1:
         raise ConfigError(f"n_samples = {n_samples}, top = {top}: expected at least 1")
-    tell = progress or log.info
+    # Many small products: a thread each would cost more than it brings, and much more on a busy machine.
+    with threadpool_limits(1):
+        return _solve(pdf, element, model, n_samples, top, refine, r_range, seed, progress or log.info)
+
+
+def _solve(
+    pdf: MeasuredPdf,
+    element: str,
+    model: ConditionalModel | str | Path | None,
+    n_samples: int,
+    top: int,
+    refine: bool,
+    r_range: tuple[float, float],
+    seed: int,
+    tell: Callable[[str], None],
+) -> list[Candidate]:
     radius = metallic_radius(element)
     notes = _check_composition(pdf, element)
     fitter = PdfFitter(pdf, r_range)
@@ -186,7 +202,7 @@ def _check_composition(pdf: MeasuredPdf, element: str) -> tuple[str, ...]:
     if not others:
         return ()
     message = f"{', '.join(others)} of the composition {pdf.composition!r} ignored; only {element} is modelled"
-    warnings.warn(message, stacklevel=3)
+    warnings.warn(message, stacklevel=4)
     return (message,)
 
 
@@ -196,7 +212,7 @@ def _search(proposals: Proposals, ranking: Ranking, ranker: Ranker, top: int) ->
     found: list[tuple[float, Floats, str]] = []
     start: dict[str, list[Scored]] = {}
     nn = np.nan
-    for k in order[:_CONSIDERED]:
+    for k in order:
         structure = on_sites(proposals.families[k], proposals.positions[k], proposals.nn[k])
         if structure is None:
             found.append((float(ranking.rw[k]), proposals.positions[k], proposals.families[k]))
@@ -206,7 +222,7 @@ def _search(proposals: Proposals, ranking: Ranking, ranker: Ranker, top: int) ->
     found = found[: 2 * top]
     near = ranker.around(ranking, order[:_CONSIDERED])
     for scored in sorted(start.values(), key=lambda group: group[0].rw)[:_LATTICES]:
-        for better in improve(scored, near.rank, nn)[: 2 * top]:
+        for better in improve(scored[:_CONSIDERED], near.rank, nn)[: 2 * top]:
             found.append((better.rw, better.structure.positions(nn), better.structure.family))
     return [(x, family) for _, x, family in sorted(found, key=lambda item: item[0])]
 
