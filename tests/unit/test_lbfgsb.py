@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+import scipy
 from scipy.optimize import Bounds, LinearConstraint, OptimizeResult, OptimizeWarning, minimize, rosen, rosen_der
 from scipy.sparse.linalg import LinearOperator
 
 import hpcpdf
 
+# SciPy reworded its messages in 1.15; ours are the new ones whatever SciPy is installed.
+WORDING_IS_SCIPYS = tuple(map(int, scipy.__version__.split(".")[:2])) >= (1, 15)
 FIELDS = {"fun", "jac", "nfev", "njev", "nit", "status", "message", "x", "success", "hess_inv"}
 
 
@@ -51,7 +54,7 @@ def test_result_fields_are_scipys():
     theirs = minimize(rosen, [1.3, 0.7], jac=rosen_der, method="L-BFGS-B", options=options)
     assert isinstance(ours, OptimizeResult)
     assert set(ours) == set(theirs) == FIELDS
-    for name in ("nfev", "njev", "nit", "status", "message", "success"):
+    for name in ("nfev", "njev", "nit", "status", "success"):
         assert ours[name] == theirs[name]
     np.testing.assert_allclose(ours.x, theirs.x, rtol=1e-9)
     np.testing.assert_allclose(ours.hess_inv.todense(), theirs.hess_inv.todense(), rtol=1e-6)
@@ -187,7 +190,9 @@ def test_statuses_and_messages_are_scipys(options, status, message):
     theirs = minimize(rosen, x0, jac=rosen_der, method="L-BFGS-B", options=options)
     ours = minimize(rosen, x0, jac=rosen_der, method=hpcpdf.lbfgsb, options=options)
     assert (ours.status, ours.message, ours.success) == (status, message, status == 0)
-    assert (ours.status, ours.message, ours.nit, ours.nfev) == (theirs.status, theirs.message, theirs.nit, theirs.nfev)
+    assert (ours.status, ours.nit, ours.nfev) == (theirs.status, theirs.nit, theirs.nfev)
+    if WORDING_IS_SCIPYS:
+        assert ours.message == theirs.message
 
 
 def test_no_variables():
