@@ -154,17 +154,32 @@ def rw_figure(values: Mapping[str, ArrayLike]) -> Figure:
     return figure
 
 
-def samples_figure(rw: ArrayLike, *, chosen: float | None = None) -> Figure:
-    """Histogram of the R_w of all samples, with the best one marked."""
-    values = np.asarray(rw, dtype=float)
-    values = values[np.isfinite(values)]
-    figure = new_figure(5.0, 3.0)
+def spread_figure(rw_samples: ArrayLike) -> Figure:
+    """Spread of R_w over the samples of every PDF.
+
+    Parameters
+    ----------
+    rw_samples
+        (n, K), NaN where a sample is missing; a row with none at all is left out.
+    """
+    samples = np.asarray(rw_samples, dtype=float)
+    samples = np.sort(samples[np.isfinite(samples).any(axis=1)], axis=1)
+    figure = new_figure(5.0, 3.4)
     axes = figure.subplots()
-    axes.hist(values, bins=min(60, max(10, len(values) // 20)), color=DIFFERENCE, alpha=0.85)
-    best = float(values.min()) if chosen is None else chosen
-    axes.axvline(best, color=CALCULATED, lw=1.5, label=f"best, $R_w$ = {best:.3f}")
-    _finish(axes, "$R_w$ of a sample", "samples")
-    axes.legend(frameon=False, fontsize=_STYLE_SIZE - 0.5)
+    if len(samples):
+        samples = np.maximum(samples[np.argsort(samples[:, 0], kind="stable")], 1e-4)
+        low, middle, high = np.nanpercentile(samples, [10, 50, 90], axis=1)
+        x = np.arange(1, len(samples) + 1)
+        marker = "o" if len(samples) < 30 else ""
+        axes.fill_between(x, low, high, color=DIFFERENCE, alpha=0.25, lw=0, label="10 – 90 % of the samples")
+        axes.plot(x, middle, color=DIFFERENCE, lw=1.2, marker=marker, ms=2.5, label="median sample")
+        axes.plot(x, samples[:, 0], color=CALCULATED, lw=1.4, marker=marker, ms=2.5, label="best sample")
+        axes.set_yscale("log")
+        _plain_numbers(axes.yaxis)
+        axes.set_xlim(0.5, len(samples) + 0.5)
+        axes.legend(frameon=False, fontsize=_STYLE_SIZE - 0.5, loc="best")
+    _finish(axes, "PDF, in the order of its best sample", "$R_w$ of samples", minor=False)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
 
 
@@ -172,7 +187,7 @@ def atoms_figure(true: ArrayLike, generated: ArrayLike) -> Figure:
     """Number of atoms: generated against true; the area of a marker counts coinciding cases."""
     pairs = np.column_stack([np.asarray(true, dtype=int), np.asarray(generated, dtype=int)])
     unique, counts = np.unique(pairs, axis=0, return_counts=True)
-    figure = new_figure(3.8, 3.6)
+    figure = new_figure(5.0, 3.4)
     axes = figure.subplots()
     limit = 1.06 * float(unique.max())
     axes.plot([0, limit], [0, limit], color="0.6", lw=0.8, zorder=0)
@@ -188,7 +203,7 @@ def atoms_figure(true: ArrayLike, generated: ArrayLike) -> Figure:
 
 def learning_figure(history: Mapping[str, ArrayLike], *, best: int | None = None, y_label: str = "loss") -> Figure:
     """Learning curves by epoch (the first is 1), one line for each name; `best` marks the epoch that was kept."""
-    figure = new_figure(5.0, 3.2)
+    figure = new_figure(5.0, 3.4)
     axes = figure.subplots()
     positive = True
     for colour, (name, data) in zip(PALETTE, history.items(), strict=False):
@@ -208,7 +223,7 @@ def learning_figure(history: Mapping[str, ArrayLike], *, best: int | None = None
 
 def bars_figure(counts: Mapping[str, int], *, y_label: str = "clusters") -> Figure:
     """A bar for each name."""
-    figure = new_figure(4.6, 2.8)
+    figure = new_figure(5.0, 3.4)
     axes = figure.subplots()
     bars = axes.bar(list(counts), list(counts.values()), color=DIFFERENCE, width=0.7)
     axes.bar_label(bars, fontsize=_STYLE_SIZE - 1.5)
@@ -217,6 +232,20 @@ def bars_figure(counts: Mapping[str, int], *, y_label: str = "clusters") -> Figu
     if len(counts) > 4:
         for text in axes.get_xticklabels():
             text.set(rotation=25, ha="right", rotation_mode="anchor")
+    return figure
+
+
+def sizes_figure(counts: Mapping[str, ArrayLike]) -> Figure:
+    """Histogram of the number of atoms, stacked by name."""
+    figure = new_figure(5.0, 3.4)
+    axes = figure.subplots()
+    groups = {name: np.asarray(values) for name, values in counts.items() if np.size(values)}
+    if groups:
+        together = np.concatenate(list(groups.values()))
+        edges = np.linspace(together.min() - 0.5, together.max() + 0.5, int(min(40, np.ptp(together) + 2))).tolist()
+        axes.hist(list(groups.values()), bins=edges, stacked=True, color=PALETTE[: len(groups)], label=list(groups))
+        axes.legend(frameon=False, fontsize=_STYLE_SIZE - 0.5)
+    _finish(axes, "atoms", "clusters")
     return figure
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import jinja2
 import numpy as np
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from numpy.typing import ArrayLike
 
 from hpcpdf.errors import ConfigError
@@ -51,7 +51,11 @@ def _environment() -> jinja2.Environment:
     def inline(name: str) -> Markup:
         return Markup(loader.get_source(environment, name)[0])
 
+    def low_w(text: str) -> Markup:
+        return Markup(str(escape(text)).replace("R_w", "R<sub>w</sub>"))
+
     environment.globals["inline"] = inline
+    environment.filters["low_w"] = low_w
     return environment
 
 

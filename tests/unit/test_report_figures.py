@@ -48,9 +48,10 @@ def test_small_inputs_are_drawn(n: int, tmp_path: Path) -> None:
     true = rng.integers(5, 200, n)
     drawn = [
         figures.atoms_figure(true, true),
-        figures.samples_figure(rng.random(n)),
+        figures.spread_figure(np.where(rng.random((n, 20)) < 0.1, np.nan, rng.random((n, 20)))),
         figures.rw_figure({"network": rng.random(n), "look-up": [0.0] * n}),
         figures.learning_figure({"train": rng.random(n), "validation": rng.random(n) - 0.5}, best=1),
+        figures.sizes_figure({"train": true, "validation": true[:0], "test": true[:1]}),
         figures.bars_figure({f"family {i}": i for i in range(n % 9 + 1)}),
     ]
     for index, figure in enumerate(drawn):
