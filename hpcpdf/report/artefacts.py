@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -187,6 +188,20 @@ def read_table(folder: Path) -> dict[str, Any]:
     if not isinstance(table.get("rows"), list):
         raise DataError(f"{path}: holds no rows; delete {folder} and evaluate again")
     return table
+
+
+def read_rw(folder: Path) -> dict[str, Floats]:
+    """R_w of every PDF by method, from ``scores.csv`` of an evaluate folder."""
+    path = folder / "scores.csv"
+    values: dict[str, list[float]] = {}
+    try:
+        for line in csv.DictReader(path.read_text(encoding="utf-8").splitlines()):
+            values.setdefault(line["method"], []).append(float(line["rw"] or "nan"))
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; delete {folder} and evaluate again") from None
+    except (KeyError, ValueError, TypeError) as error:
+        raise DataError(f"{path}: damaged ({error}); delete {folder} and evaluate again") from None
+    return {name: np.array(numbers) for name, numbers in values.items()}
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -150,7 +150,7 @@ def rw_figure(values: Mapping[str, ArrayLike]) -> Figure:
     axes.set_ylim(0.0, 1.02)
     _finish(axes, "$R_w$ of the best candidate", "share of test PDFs", minor=False)
     if axes.lines:
-        axes.legend(frameon=False, fontsize=_STYLE_SIZE - 0.5, loc="upper left")
+        axes.legend(frameon=False, fontsize=_STYLE_SIZE - 0.5, loc="lower right")
     return figure
 
 

@@ -27,6 +27,7 @@ from hpcpdf.report.artefacts import (
     read_history,
     read_marker,
     read_reconstructions,
+    read_rw,
     read_table,
 )
 from hpcpdf.report.solve_report import FAMILY_NAMES, subscript
@@ -68,9 +69,10 @@ def run(config: RunConfig, context: Context) -> Path:
     history = read_history(out / "model")
     found, examples = read_reconstructions(out / "reconstruct", dataset, examples=_EXAMPLES)
     table = read_table(out / "evaluate")
+    rw = read_rw(out / "evaluate")
     with page.whole_folder(folder) as fresh:
         drawn = []
-        for name, title, caption, figure in _figures(dataset, history, found, config):
+        for name, title, caption, figure in _figures(dataset, history, found, rw, config):
             png, *_ = figures.save(figure, fresh / name)
             drawn.append({"title": title, "caption": caption, "uri": page.data_uri(png)})
         html = _page(config, dataset, history, found, examples, table, drawn)
@@ -80,7 +82,11 @@ def run(config: RunConfig, context: Context) -> Path:
 
 
 def _figures(
-    dataset: Dataset, history: History, found: Reconstructions, config: RunConfig
+    dataset: Dataset,
+    history: History,
+    found: Reconstructions,
+    rw: Mapping[str, NDArray[np.float64]],
+    config: RunConfig,
 ) -> list[tuple[str, str, str, Figure]]:
     columns = dataset.take(np.arange(len(dataset)), ["family", "n_atoms"])
     families = Counter(dataset.families[index] for index in columns["family"])
@@ -91,9 +97,9 @@ def _figures(
         (
             "rw",
             "Agreement of the best candidate",
-            f"Share of the {len(found.rw)} PDFs of the {split} split whose best candidate reaches an R_w; "
-            "further left is better.",
-            figures.rw_figure({f"network, best of {config.reconstruct.n_samples}": found.rw}),
+            f"Share of the {len(found.rw)} PDFs of the {split} split whose structure reaches an R_w; that of the network "
+            f"is the best of {config.reconstruct.n_samples} samples. Further left is better.",
+            figures.rw_figure(rw),
         ),
         (
             "atoms",
@@ -196,10 +202,11 @@ def table_view(table: Mapping[str, Any]) -> dict[str, Any]:
             {
                 "method": row["method"],
                 "samples": row["samples"],
-                "cells": [_cell(name, row["columns"].get(name)) for name in names],
+                "cells": [_cell(name, row["columns"].get(name), row["samples"]) for name in names],
             }
             for row in table["rows"]
         ],
+        "title": table.get("title", "").splitlines(),
         "tests": [
             f"{LABELS.get(test['column'], test['column'])}: {test['first']} − {test['second']} = "
             f"{test['difference']:+.4f}, p = {test['p_value']:.2g} (two-tailed paired t-test, n = {test['n']})"
@@ -210,7 +217,7 @@ def table_view(table: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _cell(name: str, summary: Mapping[str, Any] | None) -> dict[str, str]:
+def _cell(name: str, summary: Mapping[str, Any] | None, samples: int) -> dict[str, str]:
     if summary is None or not summary["n"] or summary["mean"] is None:
         return {"text": "–", "median": ""}
     if name == "atoms_exact":
@@ -218,6 +225,8 @@ def _cell(name: str, summary: Mapping[str, Any] | None) -> dict[str, str]:
     digits = 2 if name == "atoms_error" else 4
     spread = "" if summary["std"] is None else f" ± {summary['std']:.{digits}f}"
     median = "" if summary["median"] is None else f"{summary['median']:.{digits}f}"
+    if summary["n"] < samples:
+        median += f", of {summary['n']} PDFs"
     return {"text": f"{summary['mean']:.{digits}f}{spread}".replace("-", "−"), "median": median.replace("-", "−")}
 
 

@@ -34,6 +34,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scores = {"rw": rw, "pearson": 1 - rw**2, "atoms_exact": np.ones(len(rw)), "atoms_error": np.zeros(len(rw))}
     look_up = {name: values * 1.5 for name, values in scores.items()}
     compare({"network": scores, "look-up <in> training": look_up}, published=True).write(out / "evaluate")
+    lines = [f"{name},{value}" for name in ("network", "look-up <in> training") for value in rw]
+    (out / "evaluate" / "scores.csv").write_text("\n".join(["method,rw", *lines]) + "\n")
     mark_finished(out / "evaluate", {})
     return out
 
@@ -141,6 +143,7 @@ def test_unfinished_stage_is_named(finished: Path, tmp_path: Path, stage: str) -
         ("evaluate/table.json", "[]"),
         ("evaluate/table.json", '{"rows": 3}'),
         ("evaluate/provenance.json", "{"),
+        ("evaluate/scores.csv", "method,rw\nnetwork,low\n"),
         ("reconstruct/results.h5", "text"),
     ],
 )
@@ -154,7 +157,9 @@ def test_damaged_files_are_named(finished: Path, tmp_path: Path, name: str, cont
     assert not (out / "report").exists()
 
 
-@pytest.mark.parametrize("name", ["model/metrics.jsonl", "evaluate/table.json", "reconstruct/results.h5"])
+@pytest.mark.parametrize(
+    "name", ["model/metrics.jsonl", "evaluate/table.json", "evaluate/scores.csv", "reconstruct/results.h5"]
+)
 def test_missing_files_are_named(finished: Path, tmp_path: Path, name: str) -> None:
     out = shutil.copytree(finished, tmp_path / "copy", ignore=shutil.ignore_patterns("report"))
     (out / name).unlink()
