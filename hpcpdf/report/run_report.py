@@ -97,8 +97,8 @@ def _figures(
         (
             "rw",
             "Agreement of the best candidate",
-            f"Share of the {len(found.rw)} PDFs of the {split} split whose structure reaches an R_w; that of the network "
-            f"is the best of {config.reconstruct.n_samples} samples. Further left is better.",
+            f"Share of the {len(found.rw)} PDFs of the {split} split whose structure reaches an R_w; the network's is "
+            f"the best of {config.reconstruct.n_samples} samples. Further left is better.",
             figures.rw_figure(rw),
         ),
         (
