@@ -182,7 +182,7 @@ class Cvae2020(_Dense2020):
 
 
 class Dae2020(_Dense2020):
-    """The twin without sampling: the squared distance of the latent vectors of encoder and prior takes the KL's place."""
+    """The twin without sampling; the squared distance between both latent vectors takes the divergence's place."""
 
     kind: ClassVar[str] = "dae-2020"
 

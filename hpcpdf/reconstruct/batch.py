@@ -31,6 +31,7 @@ import h5py
 import numpy as np
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from hpcpdf.clusters.elements import metallic_radius
 from hpcpdf.config import ReconstructSection, RunConfig
@@ -169,6 +170,12 @@ def reconstruct(job: Job, out: Path, context: Context, *, source: str) -> dict[s
     LaunchError
         When a signal asked to stop.
     """
+    # Ranks and trilateration use the cores; a pool of threads for every small product would only be in their way.
+    with threadpool_limits(1):
+        return _reconstruct(job, out, context, source)
+
+
+def _reconstruct(job: Job, out: Path, context: Context, source: str) -> dict[str, Any]:
     parts = out.with_suffix(".parts")
     blocks = [slice(k, min(k + BLOCK, len(job))) for k in range(0, len(job), BLOCK)]
     start, done = time.monotonic(), 0
