@@ -217,7 +217,8 @@ def _one(job: Job, index: int) -> Arrays:
     )
     seed = int(np.random.SeedSequence(job.seed, spawn_key=(int(a["row"][index]),)).generate_state(1)[0])
     proposals = propose(job.model, batch, section.n_samples, seed, job.n_threads)
-    ranking = Ranker(job.r, pdf, params["qmin"], params["qmax"], section.r_range).rank(proposals.positions)
+    ranker = Ranker(job.r, pdf, params["qmin"], params["qmax"], section.r_range, n_threads=job.n_threads)
+    ranking = ranker.rank(proposals.positions)
     best = ranking.order()[:_FITTED]
     fits = PdfFitter(measured, section.r_range).fit([proposals.positions[k] for k in best])
     top = int(np.argmin([fit.rw for fit in fits]))

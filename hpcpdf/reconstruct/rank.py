@@ -66,6 +66,8 @@ class Ranker:
         Range compared, Å.
     zooms, bisos, qdamps
         Values scanned; lengths relative, Å^2, 1/Å.
+    n_threads
+        Of the histograms; None: all cores.
     """
 
     def __init__(
@@ -78,8 +80,10 @@ class Ranker:
         zooms: Sequence[float] = ZOOMS,
         bisos: Sequence[float] = BISOS,
         qdamps: Sequence[float] = QDAMPS,
+        n_threads: int | None = None,
     ) -> None:
         high = min(r_range[1], float(r[-1]))
+        self.n_threads = thread_count(n_threads)
         self._pdf = (r, g, qmin, qmax, r_range)
         self._r = np.linspace(r_range[0], high, int((high - r_range[0]) / _R_STEP) + 2)
         self._g = np.interp(self._r, r, g)
@@ -113,7 +117,7 @@ class Ranker:
             n_nodes=n_nodes,
             d_min=0.0,
             d_max=n_nodes * NODE_STEP,
-            n_threads=thread_count(None),
+            n_threads=self.n_threads,
         ).astype(np.float32)
         for zoom in self.zooms:
             in_q = histogram @ _sines(n_nodes, self._table_width(), zoom)[:, self._used]
@@ -142,6 +146,7 @@ class Ranker:
             zooms=near(self.zooms, ranking.zoom[best]),
             bisos=near(self.bisos, ranking.biso[best]),
             qdamps=self.qdamps,
+            n_threads=self.n_threads,
         )
 
     def _table_width(self) -> int:

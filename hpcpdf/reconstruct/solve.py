@@ -97,6 +97,7 @@ def solve(
     r_range: tuple[float, float] = (1.5, 20.0),
     *,
     seed: int = 0,
+    n_threads: int | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> list[Candidate]:
     """Structures that explain a measured PDF, best first.
@@ -123,6 +124,8 @@ def solve(
         Å, both ends included.
     seed
         Of the sampling; the same seed gives the same candidates.
+    n_threads
+        Threads of the kernels; None: all cores. The results do not depend on it.
     progress
         Called with a line of text at every step.
 
@@ -137,7 +140,7 @@ def solve(
         raise ConfigError(f"n_samples = {n_samples}, top = {top}: expected at least 1")
     # Many small products: a thread each would cost more than it brings, and much more on a busy machine.
     with threadpool_limits(1):
-        return _solve(pdf, element, model, n_samples, top, refine, r_range, seed, progress or log.info)
+        return _solve(pdf, element, model, n_samples, top, refine, r_range, seed, n_threads, progress or log.info)
 
 
 def _solve(
@@ -149,6 +152,7 @@ def _solve(
     refine: bool,
     r_range: tuple[float, float],
     seed: int,
+    n_threads: int | None,
     tell: Callable[[str], None],
 ) -> list[Candidate]:
     radius = metallic_radius(element)
@@ -168,8 +172,8 @@ def _solve(
     if pdf.r[-1] < 30.0 - 0.05:
         notes = (*notes, f"the data end at {pdf.r[-1]:g} Å; the network sees zero beyond")
     tell(f"first peak at {nn:.3f} Å; drawing {n_samples} structures")
-    proposals = propose(model, batch, n_samples, seed)
-    ranker = Ranker(pdf.r, pdf.g, params.qmin, params.qmax, r_range)
+    proposals = propose(model, batch, n_samples, seed, n_threads)
+    ranker = Ranker(pdf.r, pdf.g, params.qmin, params.qmax, r_range, n_threads=n_threads)
     ranking = ranker.rank(proposals.positions)
     best = ranking.order()
     tell(f"{len(best)} different structures, R_w of the best {ranking.rw[best[0]]:.3f}; searching around them")
