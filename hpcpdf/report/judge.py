@@ -44,6 +44,12 @@ _GRADES = (
     ),
 )
 
+_RAGGED_BELOW = 0.25
+_RAGGED = (
+    "The PDF is reproduced, but not by a believable particle (see below): bond length and motif mean something, the "
+    "shape and the number of atoms do not."
+)
+
 
 @dataclass(frozen=True)
 class Region:
@@ -81,6 +87,8 @@ class Judgement:
         The limit that was used: the larger of `statistical` and `SYSTEMATIC`.
     equal
         Indices of the candidates that fit as well as the best, itself included.
+    alternatives
+        The same, grouped: structures of one family and size are variants of one another.
     shared
         What those have in common.
     warnings
@@ -93,6 +101,7 @@ class Judgement:
     statistical: float | None
     ratio: float
     equal: tuple[int, ...]
+    alternatives: tuple[tuple[int, ...], ...]
     shared: tuple[Shared, ...]
     warnings: tuple[str, ...]
 
@@ -142,6 +151,11 @@ def judge(candidates: Sequence[CandidateLike], pdf: Any) -> Judgement:
     equal = tuple(i for i, c in enumerate(candidates) if c.rw <= max(best.rw * ratio, best.rw + 1e-4))
     shapes = [geometry(c.atoms.get_positions()) for c in candidates]
     word, meaning = grade(best.rw)
+    if loose_atoms(shapes[0]) and best.rw <= _RAGGED_BELOW:
+        meaning = _RAGGED
+    groups: dict[tuple[str, int], list[int]] = {}
+    for i in equal:
+        groups.setdefault((candidates[i].family, len(candidates[i].atoms)), []).append(i)
     return Judgement(
         grade=word,
         meaning=meaning,
@@ -149,6 +163,7 @@ def judge(candidates: Sequence[CandidateLike], pdf: Any) -> Judgement:
         statistical=statistical,
         ratio=ratio,
         equal=equal,
+        alternatives=tuple(tuple(group) for group in groups.values()),
         shared=_shared([candidates[i] for i in equal], [shapes[i] for i in equal]),
         warnings=tuple(_warnings(best, shapes[0], pdf, independent)),
     )
@@ -203,6 +218,13 @@ def bulk_distance(symbol: str) -> float | None:
     return None
 
 
+def loose_atoms(shape: Geometry) -> int:
+    """Atoms held by one or two neighbours, if there are more of them than a few adatoms; else 0."""
+    n = len(shape.coordination)
+    loose = int(np.count_nonzero(shape.coordination <= 2))
+    return loose if n > 12 and loose > max(2, 0.03 * n) else 0
+
+
 def _shared(candidates: Sequence[CandidateLike], shapes: Sequence[Geometry]) -> tuple[Shared, ...]:
     families = list(dict.fromkeys(c.family for c in candidates))
     sizes = sorted({len(c.atoms) for c in candidates})
@@ -234,6 +256,13 @@ def _warnings(best: CandidateLike, shape: Geometry, pdf: Any, independent: int |
     if pdf.qmax is None:
         found.append("The file does not state Qmax: the termination ripples of the calculated PDF rest on a default.")
     found += _size_warning(best, shape)
+    loose = loose_atoms(shape)
+    if loose:
+        found.append(
+            f"{loose} of the {len(best.atoms)} atoms of the best candidate have one or two neighbours. Metal particles "
+            "are compact: loose atoms appear when one structure has to stand for particles of several sizes, or for a "
+            "part of the signal that is not of this metal."
+        )
     symbols = set(best.atoms.get_chemical_symbols())
     bulk = bulk_distance(symbols.pop()) if len(symbols) == 1 else None
     if bulk is not None and abs(shape.nn_mean / bulk - 1.0) > 0.04:

@@ -106,11 +106,10 @@ def geometry(positions: NDArray[np.float64]) -> Geometry:
     pairs = pdist(positions)
     square = squareform(pairs)
     np.fill_diagonal(square, np.inf)
-    first = pairs[pairs < BOND_REACH * float(square.min(axis=1).mean())]
-    cutoff = BOND_REACH * float(first.mean())
+    cutoff = BOND_REACH * float(square.min(axis=1).mean())
     near = np.triu(square < cutoff)
     return Geometry(
-        nn_mean=float(first.mean()),
+        nn_mean=float(square[near].mean()),
         nn_std=float(square[near].std()),
         coordination=(square < cutoff).sum(axis=1),
         bonds=np.argwhere(near),

@@ -17,6 +17,7 @@ from hpcpdf.report.judge import (
     hamilton_ratio,
     independent_points,
     judge,
+    loose_atoms,
     misfit_regions,
     percent,
 )
@@ -89,6 +90,28 @@ def test_equal_candidates_are_named() -> None:
     assert not shared["atoms"].agreed
     assert shared["atoms"].values == "79 – 116"
     assert shared["mean bond length (Å)"].agreed
+
+
+def test_variants_of_one_structure_are_grouped() -> None:
+    candidates, pdf = solved()
+    variant = replace(candidates[0], rw=1.01 * candidates[0].rw)
+    other = replace(candidates[1], rw=1.02 * candidates[0].rw)
+    assert judge([candidates[0], variant], pdf).alternatives == ((0, 1),)
+    assert judge([candidates[0], variant, other], pdf).alternatives == ((0, 1), (2,))
+
+
+def test_loose_atoms_are_named_and_the_praise_withdrawn() -> None:
+    candidates, pdf = solved()
+    compact = replace(candidates[0], rw=0.1)
+    assert "well supported" in judge([compact], pdf).meaning
+    assert all(loose_atoms(geometry(atoms.positions)) == 0 for atoms, _ in clusters())
+    ragged = compact.atoms.copy()
+    outer = np.argsort(np.linalg.norm(ragged.positions, axis=1))[-8:]
+    ragged.positions[outer] *= 1.0 + 1.5 / np.linalg.norm(ragged.positions[outer], axis=1, keepdims=True)
+    verdict = judge([replace(compact, atoms=ragged)], pdf)
+    assert loose_atoms(geometry(ragged.positions)) >= 3
+    assert "believable" in verdict.meaning
+    assert any("neighbours. Metal particles are compact" in text for text in verdict.warnings)
 
 
 def test_few_independent_points_make_more_candidates_equal() -> None:
