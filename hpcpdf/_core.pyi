@@ -25,18 +25,6 @@ def sine_transform(
 ) -> NDArray[np.float64]: ...
 def compiled_instruction_level() -> str: ...
 def instruction_level() -> str: ...
-def trilaterate(
-    distances: list[NDArray[Any]],
-    satellite_distances: list[NDArray[Any]],
-    satellites: NDArray[np.float64],
-    *,
-    weights: list[NDArray[Any]] | None,
-    satellite_weights: list[NDArray[Any]] | None,
-    wide: bool,
-    threads: int,
-    max_evaluations: int,
-    gradient_tolerance: float,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.int32], NDArray[np.int32]]: ...
 def spread(
     positions: NDArray[np.float64],
     offsets: NDArray[np.uintp],
@@ -85,3 +73,30 @@ class Lbfgsb:
     def evaluations(self) -> int: ...
     @property
     def pairs(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
+
+class TrilaterationOptions:
+    sequential: bool
+    general: bool
+    wide: bool
+    threads: int
+    level: str
+    max_evaluations: int
+    gradient_tolerance: float
+    def __init__(self) -> None: ...
+
+def trilaterate(
+    distances: Any,
+    satellite_distances: Any,
+    satellites: NDArray[np.float64],
+    counts: NDArray[np.int64] | None,
+    weights: Any,
+    satellite_weights: Any,
+    options: TrilaterationOptions,
+) -> tuple[
+    list[NDArray[Any]] | NDArray[Any],
+    NDArray[np.float64],
+    NDArray[np.float64],
+    NDArray[np.int32],
+    NDArray[np.int32],
+]: ...
+def trilateration_levels() -> list[str]: ...

@@ -1,6 +1,8 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
+#include <limits>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -12,68 +14,151 @@ namespace tri = hpcpdf::trilaterate;
 
 namespace {
 
-tri::View view_of(const py::handle& object, py::ssize_t rows, py::ssize_t columns, const char* name,
-                  std::size_t index) {
-  if (!py::isinstance<py::array>(object)) {
-    throw std::invalid_argument(std::string(name) + "[" + std::to_string(index) + "] is not an array");
-  }
-  const auto array = py::reinterpret_borrow<py::array>(object);
-  if (array.ndim() != 2 || array.shape(0) != rows || array.shape(1) != columns) {
-    std::string got = "(";
-    for (py::ssize_t k = 0; k < array.ndim(); ++k) got += (k ? ", " : "") + std::to_string(array.shape(k));
-    throw std::invalid_argument(std::string(name) + "[" + std::to_string(index) + "] has shape " + got +
-                                "), expected (" + std::to_string(rows) + ", " + std::to_string(columns) + ")");
-  }
-  tri::View view;
-  if (array.dtype().is(py::dtype::of<double>())) {
-    view.wide = true;
-  } else if (array.dtype().is(py::dtype::of<float>())) {
-    view.wide = false;
-  } else {
-    throw std::invalid_argument(std::string(name) + "[" + std::to_string(index) + "] is neither float32 nor float64");
-  }
-  view.data = static_cast<const char*>(array.data());
-  view.row = array.strides(0);
-  view.column = array.strides(1);
-  return view;
+std::string shape_text(const py::array& array) {
+  std::string text = "(";
+  for (py::ssize_t k = 0; k < array.ndim(); ++k) text += (k ? ", " : "") + std::to_string(array.shape(k));
+  return text + (array.ndim() == 1 ? ",)" : ")");
 }
 
-// Lists of (n_i, n_i) and (n_i, S) arrays in; flat positions (sum n_i, 3) and per-problem outcomes out.
-py::tuple trilaterate(const py::list& distances, const py::list& satellite_distances,
+// One argument: a sequence of matrices, one per problem, or one three-dimensional array. Whatever is not float32 or
+// float64 in native order is converted once; `keep` holds what the views point to.
+class Matrices {
+ public:
+  Matrices(const py::object& source, const char* name, std::size_t count) : name_(name) {
+    if (py::isinstance<py::array>(source) && source.cast<py::array>().ndim() == 3) {
+      block_ = number_array(source, 0);
+      keep_.push_back(block_);
+      count_ = static_cast<std::size_t>(block_.shape(0));
+      whole_ = true;
+    } else {
+      // A list or tuple of the arrays themselves, so that looking one up costs nothing.
+      items_ = py::reinterpret_steal<py::object>(PySequence_Fast(source.ptr(), "expected a sequence of matrices"));
+      if (!items_) throw py::error_already_set();
+      count_ = static_cast<std::size_t>(PySequence_Fast_GET_SIZE(items_.ptr()));
+    }
+    if (count != kAny && count_ != count) {
+      throw std::invalid_argument("trilaterate: " + name_ + " holds " + std::to_string(count_) +
+                                  " problems, expected " + std::to_string(count));
+    }
+  }
+
+  static constexpr std::size_t kAny = static_cast<std::size_t>(-1);
+
+  std::size_t count() const { return count_; }
+  bool whole() const { return whole_; }
+  py::ssize_t padded_rows() const { return block_.shape(1); }
+
+  // The matrix of problem k with `rows` rows (-1: all) and `columns` columns (-1: as many as rows).
+  tri::View view(std::size_t k, py::ssize_t rows, py::ssize_t columns, py::ssize_t& got_rows) {
+    if (whole_) {
+      if (rows < 0) rows = block_.shape(1);
+      const py::ssize_t expected = columns < 0 ? block_.shape(1) : columns;
+      if (block_.shape(1) < rows || block_.shape(2) != expected) {
+        throw std::invalid_argument("trilaterate: " + name_ + " has shape " + shape_text(block_) + ", expected (" +
+                                    std::to_string(count_) + ", N, " + (columns < 0 ? "N" : std::to_string(columns)) +
+                                    ")");
+      }
+      got_rows = rows;
+      return make_view(block_,
+                       static_cast<const char*>(block_.data()) + static_cast<py::ssize_t>(k) * block_.strides(0), 1);
+    }
+    py::array array = number_array(py::handle(PySequence_Fast_GET_ITEM(items_.ptr(), static_cast<py::ssize_t>(k))), k);
+    if (rows < 0 && array.ndim() > 0) rows = array.shape(0);
+    const py::ssize_t expected = columns < 0 ? rows : columns;
+    const bool nothing = rows == 0 && array.size() == 0;
+    if (!nothing && (array.ndim() != 2 || array.shape(0) != rows || array.shape(1) != expected)) {
+      throw std::invalid_argument("trilaterate: " + name_ + "[" + std::to_string(k) + "] has shape " +
+                                  shape_text(array) + ", expected (" + (rows < 0 ? "n" : std::to_string(rows)) + ", " +
+                                  (expected < 0 ? "n" : std::to_string(expected)) + ")");
+    }
+    got_rows = rows;
+    if (nothing) return tri::View();
+    return make_view(array, static_cast<const char*>(array.data()), 0);
+  }
+
+ private:
+  py::array number_array(const py::handle& item, std::size_t k) {
+    if (py::isinstance<py::array>(item)) {
+      auto array = py::reinterpret_borrow<py::array>(item);
+      const py::dtype type = array.dtype();
+      const bool native = type.is(double_) || type.is(float_);
+      if (native && (array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_)) return array;
+      if (type.kind() != 'f' && type.kind() != 'i' && type.kind() != 'u' && type.kind() != 'b') refuse(k);
+    }
+    auto converted = py::array_t<double, py::array::c_style | py::array::forcecast>::ensure(item);
+    if (!converted) {
+      PyErr_Clear();
+      refuse(k);
+    }
+    keep_.push_back(converted);
+    return converted;
+  }
+
+  [[noreturn]] void refuse(std::size_t k) const {
+    throw std::invalid_argument("trilaterate: " + name_ + "[" + std::to_string(k) +
+                                "] is not an array of real numbers");
+  }
+
+  static tri::View make_view(const py::array& array, const char* data, py::ssize_t first) {
+    tri::View view;
+    view.data = data;
+    view.row = array.strides(first);
+    view.column = array.strides(first + 1);
+    view.wide = array.itemsize() == sizeof(double);
+    return view;
+  }
+
+  std::string name_;
+  py::object items_;
+  py::array block_;
+  std::size_t count_ = 0;
+  bool whole_ = false;
+  std::vector<py::object> keep_;
+  py::dtype double_ = py::dtype::of<double>(), float_ = py::dtype::of<float>();
+};
+
+// `counts` is None or the number of atoms of each problem of a three-dimensional `distances`.
+py::tuple trilaterate(const py::object& distances, const py::object& satellite_distances,
                       const py::array_t<double, py::array::c_style | py::array::forcecast>& satellites,
-                      const py::object& weights, const py::object& satellite_weights, bool wide, int threads,
-                      int max_evaluations, double gradient_tolerance) {
-  const std::size_t count = distances.size();
+                      const py::object& counts, const py::object& weights, const py::object& satellite_weights,
+                      const tri::Options& options) {
+  if (satellites.ndim() != 2 || satellites.shape(1) != 3) {
+    throw std::invalid_argument("trilaterate: satellites have shape " + shape_text(satellites) + ", expected (S, 3)");
+  }
   const py::ssize_t s = satellites.shape(0);
-  if (satellite_distances.size() != count) throw std::invalid_argument("one array of satellite distances per problem");
+  Matrices d(distances, "distances", Matrices::kAny);
+  const std::size_t count = d.count();
+  Matrices a(satellite_distances, "satellite_distances", count);
+  const auto optional = [count](const py::object& source, const char* name) {
+    return Matrices(source.is_none() ? py::object(py::tuple(count)) : source, name, count);
+  };
+  Matrices w = optional(weights, "weights"), v = optional(satellite_weights, "satellite_weights");
+  std::vector<py::ssize_t> sizes;
+  if (!counts.is_none()) sizes = counts.cast<std::vector<py::ssize_t>>();
+
   std::vector<tri::Problem> problems(count);
   std::size_t total = 0;
   for (std::size_t k = 0; k < count; ++k) {
-    const auto first = py::reinterpret_borrow<py::object>(distances[k]);
-    const py::ssize_t n =
-        py::isinstance<py::array>(first) && first.cast<py::array>().ndim() > 0 ? first.cast<py::array>().shape(0) : 0;
+    py::ssize_t n = sizes.empty() ? -1 : sizes[k], rows;
+    problems[k].distances = d.view(k, n, -1, n);
     problems[k].n = static_cast<int>(n);
-    problems[k].distances = view_of(first, n, n, "distances", k);
-    problems[k].satellites = view_of(satellite_distances[k], n, s, "satellite_distances", k);
-    if (!weights.is_none()) problems[k].weights = view_of(weights.cast<py::list>()[k], n, n, "weights", k);
-    if (!satellite_weights.is_none()) {
-      problems[k].satellite_weights = view_of(satellite_weights.cast<py::list>()[k], n, s, "satellite_weights", k);
-    }
+    problems[k].satellites = a.view(k, n, s, rows);
+    if (!weights.is_none()) problems[k].weights = w.view(k, n, -1, rows);
+    if (!satellite_weights.is_none()) problems[k].satellite_weights = v.view(k, n, s, rows);
     total += static_cast<std::size_t>(n);
   }
-  py::array_t<double> positions({static_cast<py::ssize_t>(total), static_cast<py::ssize_t>(3)});
-  std::vector<double*> targets(count);
-  double* cursor = positions.mutable_data();
+
+  const py::dtype type = options.wide ? py::dtype::of<double>() : py::dtype::of<float>();
+  const auto stride = static_cast<std::size_t>(3 * type.itemsize());
+  py::array positions = d.whole() ? py::array(type, {static_cast<py::ssize_t>(count), d.padded_rows(), py::ssize_t(3)})
+                                  : py::array(type, {static_cast<py::ssize_t>(total), py::ssize_t(3)});
+  std::vector<void*> targets(count);
+  char* cursor = static_cast<char*>(positions.mutable_data());
   for (std::size_t k = 0; k < count; ++k) {
     targets[k] = cursor;
-    cursor += 3 * problems[k].n;
+    cursor += stride * static_cast<std::size_t>(d.whole() ? d.padded_rows() : problems[k].n);
   }
   std::vector<tri::Outcome> outcomes(count);
-  tri::Options options;
-  options.wide = wide;
-  options.threads = threads;
-  options.max_evaluations = max_evaluations;
-  options.gradient_tolerance = gradient_tolerance;
   bool completed;
   {
     const py::gil_scoped_release release;
@@ -82,24 +167,54 @@ py::tuple trilaterate(const py::list& distances, const py::list& satellite_dista
                              const py::gil_scoped_acquire acquire;
                              return PyErr_CheckSignals() != 0;
                            });
+    for (std::size_t k = 0; completed && d.whole() && k < count; ++k) {
+      for (py::ssize_t i = 3 * problems[k].n; i < 3 * d.padded_rows(); ++i) {
+        if (options.wide) {
+          static_cast<double*>(targets[k])[i] = std::numeric_limits<double>::quiet_NaN();
+        } else {
+          static_cast<float*>(targets[k])[i] = std::numeric_limits<float>::quiet_NaN();
+        }
+      }
+    }
   }
   if (!completed) throw py::error_already_set();
+
+  py::object placed = positions;
+  if (!d.whole()) {
+    py::list parts(count);
+    for (std::size_t k = 0; k < count; ++k) {
+      PyList_SET_ITEM(parts.ptr(), static_cast<py::ssize_t>(k),
+                      py::array(type, {static_cast<py::ssize_t>(problems[k].n), py::ssize_t(3)}, targets[k], positions)
+                          .release()
+                          .ptr());
+    }
+    placed = parts;
+  }
   const auto size = static_cast<py::ssize_t>(count);
   py::array_t<double> cost(size), gradient(size);
-  py::array_t<int> evaluations(size), status(size);
+  py::array_t<std::int32_t> evaluations(size), status(size);
   for (py::ssize_t k = 0; k < size; ++k) {
     cost.mutable_at(k) = outcomes[k].cost;
     gradient.mutable_at(k) = outcomes[k].projected_gradient;
     evaluations.mutable_at(k) = outcomes[k].evaluations;
-    status.mutable_at(k) = static_cast<int>(outcomes[k].status);
+    status.mutable_at(k) = static_cast<std::int32_t>(outcomes[k].status);
   }
-  return py::make_tuple(positions, cost, gradient, evaluations, status);
+  return py::make_tuple(placed, cost, gradient, evaluations, status);
 }
 
 }  // namespace
 
 void register_trilaterate(py::module_& m) {
+  py::class_<tri::Options>(m, "TrilaterationOptions")
+      .def(py::init<>())
+      .def_readwrite("sequential", &tri::Options::sequential)
+      .def_readwrite("general", &tri::Options::general)
+      .def_readwrite("wide", &tri::Options::wide)
+      .def_readwrite("threads", &tri::Options::threads)
+      .def_readwrite("level", &tri::Options::level)
+      .def_readwrite("max_evaluations", &tri::Options::max_evaluations)
+      .def_readwrite("gradient_tolerance", &tri::Options::gradient_tolerance);
   m.def("trilaterate", &trilaterate, py::arg("distances"), py::arg("satellite_distances"), py::arg("satellites"),
-        py::kw_only(), py::arg("weights"), py::arg("satellite_weights"), py::arg("wide"), py::arg("threads"),
-        py::arg("max_evaluations"), py::arg("gradient_tolerance"));
+        py::arg("counts"), py::arg("weights"), py::arg("satellite_weights"), py::arg("options"));
+  m.def("trilateration_levels", &tri::instruction_levels);
 }

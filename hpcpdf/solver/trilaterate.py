@@ -14,8 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from hpcpdf import _core
 from hpcpdf.errors import SolverError
 
-_MAX_EVALUATIONS = 500
-_GRADIENT_TOLERANCE = 1e-5
+_PRECISIONS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 class TrilaterationStatus(IntEnum):
@@ -23,9 +22,9 @@ class TrilaterationStatus(IntEnum):
 
     CONVERGED = 0
     MIRROR_AMBIGUOUS = 1
-    """Converged, but the satellites do not tell the structure from its mirror image."""
+    """Converged, but a mirror image of the structure or of a part of it fits as well."""
     FRAME_UNDEFINED = 2
-    """Converged, but nothing fixes place, rotation and handedness (no satellites, or all on a line)."""
+    """Converged, but the satellites (none, or all on a line) leave the structure free to move as a whole."""
     EVALUATION_LIMIT = 3
     """Stopped at the limit of cost evaluations."""
     STALLED = 4
@@ -47,7 +46,8 @@ class TrilaterationResult:
     cost : ndarray (B,)
         Weighted sum of squared distance residuals.
     projected_gradient : ndarray (B,)
-        Largest component of the projected gradient, ``max |clip(x - g, -1, 1) - x|``.
+        Largest component of the projected gradient, ``max |clip(x - g, -1, 1) - x|``; for the sequential method
+        that of an atom when it was placed.
     n_eval : ndarray (B,)
         Cost and gradient evaluations used.
     status : ndarray (B,)
@@ -77,7 +77,9 @@ def trilaterate(
     """Place atoms so that they keep predicted distances to each other and to known satellites.
 
     Minimises ``sum_{i<j} w_ij (|x_i - x_j| - D_ij)^2 + sum_{i,s} v_is (|x_i - p_s| - A_is)^2`` over the box
-    [-1, 1] per coordinate (the unit-sphere scale of the representation), each problem on its own.
+    [-1, 1] per coordinate (the unit-sphere scale of the representation), each problem on its own. The start is the
+    closed-form solution of the satellite equations; where satellites or distances are too few for it, classical
+    scaling of all known distances. A problem that cannot be solved gets a status, and the batch goes on.
 
     Parameters
     ----------
@@ -90,13 +92,16 @@ def trilaterate(
     counts : (B,) integers, optional
         Atoms of each problem when `distances` is one array; the rest is padding. Default: N for all.
     weights, satellite_weights : as the distances, optional
-        Weights w and v, default 1. Weight 0 marks a missing distance.
+        Weights w and v, default 1. Weight 0 marks a missing distance, which may be NaN. Asymmetric weights are
+        averaged, and their distances with them.
     method : {"joint", "sequential"}
-        All atoms together, or one atom after another.
+        All atoms together, or one atom after another against the satellites and the atoms placed before it (the
+        way of the reference method: slower, and further from the optimum of all distances).
     solver : {"batch", "lbfgsb"}
-        The specialised kernel, or the general L-BFGS-B.
+        The specialised kernel, or the general L-BFGS-B in float64 for comparison.
     dtype : {"float32", "float64"}
-        Arithmetic of the batch solver and type of the positions.
+        Arithmetic of the batch kernel and type of the positions. In float32 the projected gradient still falls
+        below 2e-5; what float32 cannot finish goes on in float64.
     n_threads : int, optional
         Threads; default one per available core. Results do not depend on it.
 
@@ -110,56 +115,62 @@ def trilaterate(
         If shapes do not fit together.
     SolverError
         If an option has an unknown value.
+
+    Notes
+    -----
+    The cost is not convex; from this start the joint minimiser is the one that a tight SciPy run finds from the same
+    start. See docs/solver.md.
     """
     if method not in ("joint", "sequential"):
         raise SolverError(f"trilaterate: method is {method!r}, expected 'joint' or 'sequential'")
     if solver not in ("batch", "lbfgsb"):
         raise SolverError(f"trilaterate: solver is {solver!r}, expected 'batch' or 'lbfgsb'")
-    if method != "joint" or solver != "batch":
-        raise SolverError("trilaterate: only method='joint' with solver='batch' is available in this build")
-    precision = np.dtype(dtype)
-    if precision not in (np.float32, np.float64):
+    if np.dtype(dtype) not in _PRECISIONS:
         raise SolverError(f"trilaterate: dtype is {dtype!r}, expected 'float32' or 'float64'")
-    anchors = np.ascontiguousarray(satellites, dtype=np.float64).reshape(-1, 3)
-    padded = isinstance(distances, np.ndarray) and distances.ndim == 3
-    sizes = _sizes(distances, counts) if padded else None
-    square = _matrices(distances, sizes, square=True)
-    positions, cost, gradient, n_eval, status = _core.trilaterate(
-        square,
-        _matrices(satellite_distances, sizes, square=False),
-        anchors,
-        weights=None if weights is None else _matrices(weights, sizes, square=True),
-        satellite_weights=None if satellite_weights is None else _matrices(satellite_weights, sizes, square=False),
-        wide=precision == np.float64,
-        threads=n_threads or len(os.sched_getaffinity(0)),
-        max_evaluations=_MAX_EVALUATIONS,
-        gradient_tolerance=_GRADIENT_TOLERANCE,
+    if n_threads is not None and n_threads < 1:
+        raise SolverError(f"trilaterate: n_threads is {n_threads}, expected at least 1")
+    options = _core.TrilaterationOptions()
+    options.sequential = method == "sequential"
+    options.general = solver == "lbfgsb"
+    options.wide = np.dtype(dtype) == _PRECISIONS[1]
+    options.threads = n_threads or len(os.sched_getaffinity(0))
+    options.level = _level()
+    return TrilaterationResult(
+        *_core.trilaterate(
+            distances,
+            satellite_distances,
+            np.asarray(satellites, dtype=np.float64),
+            _sizes(distances, counts),
+            weights,
+            satellite_weights,
+            options,
+        )
     )
-    flat = positions.astype(precision, copy=False)
-    if sizes is not None:
-        filled = np.full((len(sizes), np.asarray(distances).shape[1], 3), np.nan, dtype=precision)
-        filled[np.arange(filled.shape[1]) < sizes[:, None]] = flat
-        return TrilaterationResult(filled, cost, gradient, n_eval, status)
-    ends = np.cumsum([len(d) for d in square])
-    return TrilaterationResult(np.split(flat, ends[:-1]) if len(ends) else [], cost, gradient, n_eval, status)
 
 
-def _sizes(distances: Any, counts: ArrayLike | None) -> NDArray[np.int64]:
-    batch, n = distances.shape[:2]
+def instruction_levels() -> list[str]:
+    """Instruction levels of the batch solver on this machine, lowest first; the last one is used.
+
+    The environment variable ``HPCPDF_INSTRUCTIONS`` names another one, for tests and comparisons.
+    """
+    return _core.trilateration_levels()
+
+
+def _level() -> str:
+    wanted = os.environ.get("HPCPDF_INSTRUCTIONS", "")
+    if wanted and wanted not in instruction_levels():
+        known = ", ".join(instruction_levels())
+        raise SolverError(f"trilaterate: HPCPDF_INSTRUCTIONS is {wanted!r}, expected one of {known}")
+    return wanted
+
+
+def _sizes(distances: Any, counts: ArrayLike | None) -> NDArray[np.int64] | None:
     if counts is None:
-        return np.full(batch, n)
-    sizes = np.asarray(counts, dtype=np.int64)
-    if sizes.shape != (batch,) or (sizes < 0).any() or (sizes > n).any():
-        raise ValueError(f"trilaterate: counts must hold {batch} numbers between 0 and {n}")
-    return sizes
-
-
-def _matrices(arrays: Any, sizes: NDArray[np.int64] | None, *, square: bool) -> list[NDArray[Any]]:
-    matrices = [
-        a if isinstance(a, np.ndarray) and a.dtype in (np.float32, np.float64) else np.asarray(a, float) for a in arrays
-    ]
-    if sizes is None:
-        return matrices
-    if len(matrices) != len(sizes):
-        raise ValueError(f"trilaterate: got {len(matrices)} arrays for {len(sizes)} problems")
-    return [m[:n, :n] if square else m[:n] for m, n in zip(matrices, sizes, strict=True)]
+        return None
+    if not isinstance(distances, np.ndarray) or distances.ndim != 3:
+        raise ValueError("trilaterate: counts go with distances of shape (B, N, N)")
+    batch, n = distances.shape[:2]
+    sizes = np.asarray(counts)
+    if sizes.shape != (batch,) or sizes.dtype.kind not in "iu" or (sizes < 0).any() or (sizes > n).any():
+        raise ValueError(f"trilaterate: counts must hold {batch} whole numbers between 0 and {n}")
+    return sizes.astype(np.int64)

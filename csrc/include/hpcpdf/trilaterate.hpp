@@ -6,14 +6,15 @@
 
 #include <cstddef>
 #include <functional>
+#include <string>
 #include <vector>
 
 namespace hpcpdf::trilaterate {
 
 enum class Status : int {
   converged = 0,
-  mirror_ambiguous = 1,  // converged, but the satellites do not tell the structure from its mirror image
-  frame_undefined = 2,   // converged, but nothing fixes place, rotation and handedness
+  mirror_ambiguous = 1,  // converged, but a mirror image of the structure or of a part of it fits as well
+  frame_undefined = 2,   // converged, but the satellites leave the structure free to move as a whole
   evaluation_limit = 3,
   stalled = 4,       // no further descent within the precision
   undetermined = 5,  // the distances of non-zero weight leave some atom free to move
@@ -35,16 +36,19 @@ struct View {
 
 struct Problem {
   int n = 0;
-  View distances;          // (n, n)
+  View distances;          // (n, n); the diagonal is ignored, (D + D^T)/2 is used
   View satellites;         // (n, S) distances to the satellites
   View weights;            // (n, n), data == nullptr means 1
   View satellite_weights;  // (n, S), data == nullptr means 1
 };
 
 struct Options {
-  bool wide = false;  // float64 arithmetic
+  bool sequential = false;  // one atom after another instead of all together
+  bool general = false;     // the general L-BFGS-B instead of the batch kernel
+  bool wide = false;        // float64 arithmetic and positions
   int threads = 1;
-  int max_evaluations = 500;
+  std::string level;  // instruction level, empty for the highest one
+  int max_evaluations = 1000;
   double gradient_tolerance = 1e-5;  // largest component of the projected gradient
 };
 
@@ -55,10 +59,14 @@ struct Outcome {
   Status status = Status::converged;
 };
 
-// Solves `count` problems. `positions[k]` receives 3 n_k doubles. `interrupted` is polled by the calling thread a few
-// times a second; when it returns true, workers stop early and the call returns false.
+// Solves `count` problems. `positions[k]` receives 3 n_k numbers, float or (options.wide) double. The results do not
+// depend on the number of threads or on the other problems. `interrupted` is polled by the calling thread a few times a
+// second; when it returns true, workers stop early and the call returns false.
+// Throws std::invalid_argument for an unknown instruction level.
 bool solve(const Problem* problems, std::size_t count, const double* satellites, int n_satellites,
-           const Options& options, double* const* positions, Outcome* outcomes,
-           const std::function<bool()>& interrupted);
+           const Options& options, void* const* positions, Outcome* outcomes, const std::function<bool()>& interrupted);
+
+// Names of the instruction levels that this build and this processor have, lowest first.
+std::vector<std::string> instruction_levels();
 
 }  // namespace hpcpdf::trilaterate

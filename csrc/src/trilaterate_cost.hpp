@@ -1,0 +1,222 @@
+// Cost and gradient of the distances, in two layouts.
+//
+// Single: the lanes of a vector are W atoms of one structure. Atoms fill blocks of W; the pairs of two blocks form a
+// tile of W vectors, one for each atom j of the second block. Only tiles of the upper triangle are visited; the forces
+// on atom j are kept as one vector of partial sums until the end.
+// Lanes: the lanes are W structures of equal size, so that every atom and every pair has a vector.
+//
+// Either way `Elements` counts vectors of atoms, and coordinates lie as x[3 * element + axis].
+#pragma once
+
+#include "trilaterate_simd.hpp"
+
+namespace hpcpdf::trilaterate::HPCPDF_LEVEL {
+
+template <class R>
+struct Force {
+  typename R::V x{}, y{}, z{};
+};
+
+// One pair: adds half the gradient to `on`, returns the residual factor k = w (1 - D/r) and adds to the cost.
+template <class R, bool kScaled>
+HPCPDF_INLINE typename R::V pair(typename R::V dx, typename R::V dy, typename R::V dz, typename R::V distance,
+                                 typename R::V weight, Force<R>& on, typename R::V& cost) {
+  using V = typename R::V;
+  const V q = dx * dx + (dy * dy + (dz * dz + R::kTiny));
+  const V k = typename R::T(1) - over_root(distance, q);
+  V kw = k;
+  if constexpr (kScaled) kw = k * weight;
+  cost += (k * kw) * q;
+  on.x += kw * dx;
+  on.y += kw * dy;
+  on.z += kw * dz;
+  return kw;
+}
+
+template <class R>
+struct SingleLayout {
+  using T = typename R::T;
+  using V = typename R::V;
+  static constexpr int W = R::W;
+
+  static int elements(int n) { return (n + W - 1) / W; }
+  static std::size_t tiles(int n) {
+    const std::size_t b = elements(n);
+    return b * (b + 1) / 2 * W;
+  }
+  // First vector of the tile of blocks I <= J.
+  static std::size_t tile(int blocks, int i, int j) {
+    return (static_cast<std::size_t>(i) * blocks - static_cast<std::size_t>(i) * (i - 1) / 2 + (j - i)) * W;
+  }
+};
+
+template <class R, bool kWeighted>
+struct SingleCost : SingleLayout<R> {
+  using Layout = SingleLayout<R>;
+  using Layout::W;
+  using typename Layout::T;
+  using typename Layout::V;
+
+  int n, blocks, satellites;
+  const T* points;     // (S, 3)
+  const V* distances;  // tiles
+  const V* weights;    // tiles, when weighted
+  const V* anchors;    // [block][satellite]
+  const V* anchor_weights;
+  V* reaction;     // [axis][atom], zero beyond atom n
+  const V* below;  // below[j]: 1 in the lanes smaller than j
+  const V* valid;  // [block]: 1 where there is an atom
+
+  // The forces of tile (i, j) for one or two blocks i0, i0 + 1 against block j.
+  template <bool kFirst, int kRows, int kDiagonal>
+  HPCPDF_INLINE void tile_forces(const V* x, int i0, int j, Force<R> (&on)[2], V& cost) const {
+    const T* other = reinterpret_cast<const T*>(x + 3 * j);
+    const int count = j == blocks - 1 ? n - j * W : W;
+    const std::size_t t0 = Layout::tile(blocks, i0, j);
+    const std::size_t t1 = kRows == 2 ? Layout::tile(blocks, i0 + 1, j) : t0;
+    V* rx = reaction + static_cast<std::size_t>(j) * W;
+    V* ry = rx + static_cast<std::size_t>(blocks) * W;
+    V* rz = ry + static_cast<std::size_t>(blocks) * W;
+    const V x0 = x[3 * i0], y0 = x[3 * i0 + 1], z0 = x[3 * i0 + 2];
+    const int i1 = kRows == 2 ? i0 + 1 : i0;
+    const V x1 = x[3 * i1], y1 = x[3 * i1 + 1], z1 = x[3 * i1 + 2];
+    for (int k = 0; k < count; ++k) {
+      const V xj = splat<R>(other[k]), yj = splat<R>(other[W + k]), zj = splat<R>(other[2 * W + k]);
+      V sx{}, sy{}, sz{};
+      if constexpr (!kFirst) {
+        sx = rx[k];
+        sy = ry[k];
+        sz = rz[k];
+      }
+      {
+        const V dx = x0 - xj, dy = y0 - yj, dz = z0 - zj;
+        V w{};
+        if constexpr (kWeighted) w = weights[t0 + k];
+        if constexpr (kDiagonal == 0) w = kWeighted ? w * below[k] : below[k];
+        const V f = pair < R, kWeighted || kDiagonal == 0 > (dx, dy, dz, distances[t0 + k], w, on[0], cost);
+        sx += f * dx;
+        sy += f * dy;
+        sz += f * dz;
+      }
+      if constexpr (kRows == 2) {
+        const V dx = x1 - xj, dy = y1 - yj, dz = z1 - zj;
+        V w{};
+        if constexpr (kWeighted) w = weights[t1 + k];
+        if constexpr (kDiagonal == 1) w = kWeighted ? w * below[k] : below[k];
+        const V f = pair < R, kWeighted || kDiagonal == 1 > (dx, dy, dz, distances[t1 + k], w, on[1], cost);
+        sx += f * dx;
+        sy += f * dy;
+        sz += f * dz;
+      }
+      rx[k] = sx;
+      ry[k] = sy;
+      rz[k] = sz;
+    }
+  }
+
+  template <bool kFirst>
+  HPCPDF_INLINE void rows(const V* x, V* g, int i, V& cost) const {
+    Force<R> on[2];
+    tile_forces<kFirst, 1, 0>(x, i, i, on, cost);
+    if (i + 1 < blocks) {
+      tile_forces<kFirst, 2, 1>(x, i, i + 1, on, cost);
+      for (int j = i + 2; j < blocks; ++j) tile_forces<kFirst, 2, -1>(x, i, j, on, cost);
+    }
+    for (int b = 0; b < 2 && i + b < blocks; ++b) {
+      g[3 * (i + b)] = on[b].x;
+      g[3 * (i + b) + 1] = on[b].y;
+      g[3 * (i + b) + 2] = on[b].z;
+    }
+  }
+
+  // Returns the cost at x in lanes that have to be summed, and writes the gradient.
+  V operator()(const V* x, V* g) const {
+    V cost{};
+    rows<true>(x, g, 0, cost);
+    for (int i = 2; i < blocks; i += 2) rows<false>(x, g, i, cost);
+    for (int i = 0; i < blocks; ++i) {
+      Force<R> on;
+      V part{};
+      for (int s = 0; s < satellites; ++s) {
+        const V dx = x[3 * i] - points[3 * s], dy = x[3 * i + 1] - points[3 * s + 1],
+                dz = x[3 * i + 2] - points[3 * s + 2];
+        const std::size_t k = static_cast<std::size_t>(i) * satellites + s;
+        V w{};
+        if constexpr (kWeighted) w = anchor_weights[k];
+        pair<R, kWeighted>(dx, dy, dz, anchors[k], w, on, part);
+      }
+      cost += part * valid[i];
+      const V* r = reaction + static_cast<std::size_t>(i) * W;
+      const std::size_t stride = static_cast<std::size_t>(blocks) * W;
+      g[3 * i] = T(2) * (g[3 * i] + valid[i] * on.x - row_sums<R>(r));
+      g[3 * i + 1] = T(2) * (g[3 * i + 1] + valid[i] * on.y - row_sums<R>(r + stride));
+      g[3 * i + 2] = T(2) * (g[3 * i + 2] + valid[i] * on.z - row_sums<R>(r + 2 * stride));
+    }
+    return cost;
+  }
+};
+
+template <class R>
+struct LaneCost {
+  using T = typename R::T;
+  using V = typename R::V;
+
+  int n, satellites;
+  const T* points;
+  const V* distances;  // pairs i < j in row order
+  const V* anchors;    // [atom][satellite]
+
+  static std::size_t pairs(int n) { return static_cast<std::size_t>(n) * (n > 0 ? n - 1 : 0) / 2; }
+
+  V operator()(const V* x, V* g) const {
+    V cost{};
+    for (int k = 0; k < 3 * n; ++k) g[k] = V{};
+    const V* d = distances;
+    int i = 0;
+    // Two atoms i at a time share the loads and stores of atom j.
+    for (; i + 1 < n; i += 2) {
+      Force<R> on0, on1;
+      const V x0 = x[3 * i], y0 = x[3 * i + 1], z0 = x[3 * i + 2];
+      const V x1 = x[3 * i + 3], y1 = x[3 * i + 4], z1 = x[3 * i + 5];
+      {
+        const V dx = x0 - x1, dy = y0 - y1, dz = z0 - z1;
+        const V f = pair<R, false>(dx, dy, dz, d[0], V{}, on0, cost);
+        on1.x -= f * dx;
+        on1.y -= f * dy;
+        on1.z -= f * dz;
+      }
+      const V* d0 = d + 1 - (i + 2);
+      const V* d1 = d + (n - i - 1) - (i + 2);
+      for (int j = i + 2; j < n; ++j) {
+        const V xj = x[3 * j], yj = x[3 * j + 1], zj = x[3 * j + 2];
+        V dx = x0 - xj, dy = y0 - yj, dz = z0 - zj;
+        V f = pair<R, false>(dx, dy, dz, d0[j], V{}, on0, cost);
+        V gx = g[3 * j] - f * dx, gy = g[3 * j + 1] - f * dy, gz = g[3 * j + 2] - f * dz;
+        dx = x1 - xj, dy = y1 - yj, dz = z1 - zj;
+        f = pair<R, false>(dx, dy, dz, d1[j], V{}, on1, cost);
+        g[3 * j] = gx - f * dx;
+        g[3 * j + 1] = gy - f * dy;
+        g[3 * j + 2] = gz - f * dz;
+      }
+      d += (n - i - 1) + (n - i - 2);
+      finish(x, g, i, on0, cost);
+      finish(x, g, i + 1, on1, cost);
+    }
+    if (i < n) finish(x, g, i, Force<R>(), cost);
+    return cost;
+  }
+
+ private:
+  HPCPDF_INLINE void finish(const V* x, V* g, int i, Force<R> on, V& cost) const {
+    for (int s = 0; s < satellites; ++s) {
+      const V dx = x[3 * i] - points[3 * s], dy = x[3 * i + 1] - points[3 * s + 1],
+              dz = x[3 * i + 2] - points[3 * s + 2];
+      pair<R, false>(dx, dy, dz, anchors[static_cast<std::size_t>(i) * satellites + s], V{}, on, cost);
+    }
+    g[3 * i] = T(2) * (g[3 * i] + on.x);
+    g[3 * i + 1] = T(2) * (g[3 * i + 1] + on.y);
+    g[3 * i + 2] = T(2) * (g[3 * i + 2] + on.z);
+  }
+};
+
+}  // namespace hpcpdf::trilaterate::HPCPDF_LEVEL
