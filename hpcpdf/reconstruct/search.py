@@ -27,6 +27,7 @@ _LEVEL = 1e-4  # nearest-neighbour distances; layers closer than this are one
 _SNAP = 0.2  # nearest-neighbour distances; atoms further from every site are not on the template
 _SINGLES = 12  # single-atom moves of each kind that are tried for a structure
 _MIN_ATOMS = 4
+_WEAK = {"sc": 3}  # fewest neighbours of an atom that holds well; 4 on the other lattices: the tip of an octahedron
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,10 @@ def on_sites(family: str, positions: Floats, nn: float) -> OnSites | None:
 
 
 def neighbours(structure: OnSites) -> list[OnSites]:
-    """Structures one move away: a facet layer more or less, one surface atom more or less."""
+    """Structures one move away: a facet layer more or less, one surface atom more or less.
+
+    No move leaves more atoms hanging by too few neighbours than there were.
+    """
     frame = template(structure.family)
     n_sites = len(frame.sites)
     occupied = np.zeros(n_sites + 1, dtype=bool)
@@ -87,15 +91,18 @@ def neighbours(structure: OnSites) -> list[OnSites]:
         mask = occupied[:n_sites].copy()
         mask[site] = False
         masks.append(mask)
-    outside = np.flatnonzero(free & (bonds >= 3))
+    least = _WEAK.get(structure.family, 4)
+    outside = np.flatnonzero(free & (bonds >= least))
     for site in outside[np.argsort(-bonds[outside], kind="stable")][:_SINGLES]:
         mask = occupied[:n_sites].copy()
         mask[site] = True
         masks.append(mask)
+    hanging = int((bonds[structure.sites] < least).sum())
     found: dict[bytes, OnSites] = {}
     for mask in masks:
         sites = np.flatnonzero(mask).astype(np.int64)
-        if len(sites) >= _MIN_ATOMS:
+        weak = np.append(mask, False)[frame.neighbours[sites]].sum(axis=1) < least
+        if len(sites) >= _MIN_ATOMS and weak.sum() <= hanging:
             found.setdefault(sites.tobytes(), OnSites(structure.family, sites))
     return list(found.values())
 
