@@ -32,6 +32,5 @@ Refine = Annotated[bool, typer.Option("--refine/--no-refine", help="Also move th
 Rmin = Annotated[float, typer.Option("--rmin", min=0.0, help="Lower end of the compared range, in angstrom.")]
 Rmax = Annotated[float, typer.Option("--rmax", min=0.0, help="Upper end of the compared range, in angstrom.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the samples.")]
-Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Threads; default: one a core.")]
 
 JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the result there.")]

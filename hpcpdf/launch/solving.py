@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hpcpdf.clusters.elements import metallic_radius
 from hpcpdf.errors import ConfigError
 from hpcpdf.launch.settings import check_writable
+from hpcpdf.pdf.fit import PdfFitter
 from hpcpdf.pdf.gr import read_gr
 from hpcpdf.report.overview import write_overview
 from hpcpdf.report.solve_report import check_solution_dir, write_solution
@@ -30,7 +33,6 @@ class SolveSettings:
     refine: bool = True
     r_range: tuple[float, float] = (1.5, 20.0)
     seed: int = 0
-    n_threads: int | None = None
 
 
 def solve_files(
@@ -71,12 +73,11 @@ def solve_files(
     DataError
         If a file cannot be read.
     """
-    low, high = settings.r_range
-    if not low < high:
-        raise ConfigError(f"--rmin {low:g} --rmax {high:g}: expected rmin < rmax")
+    _span(settings.r_range, "--rmin", "--rmax")
     folders = _folders(files, out)
     check_writable(out, "--out")
     pdfs = [read_gr(path) for path in files]
+    metallic_radius(settings.element)
     for pdf, folder in zip(pdfs, folders, strict=True):
         check_solution_dir(folder, pdf, overwrite=overwrite)
     if dry_run:
@@ -84,11 +85,17 @@ def solve_files(
             say(f"{path}: {len(pdf.r)} points, r {pdf.r[0]:g} to {pdf.r[-1]:g} A -> {folder}")
         return folders
 
-    from hpcpdf.reconstruct.solve import solve
+    from hpcpdf.model.store import load_model
+    from hpcpdf.reconstruct.solve import check_composition, solve
 
+    with warnings.catch_warnings(action="ignore"):
+        for pdf in pdfs:
+            check_composition(pdf, settings.element)
+            PdfFitter(pdf, settings.r_range)
+    model = load_model(settings.model)
     for path, pdf, folder in zip(files, pdfs, folders, strict=True):
         start = time.perf_counter()
-        candidates = solve(pdf, **asdict(settings))
+        candidates = solve(pdf, **{**asdict(settings), "model": model}, progress=say)
         say(f"{path}: {len(candidates)} candidates in {time.perf_counter() - start:.1f} s")
         for line in ranking(candidates, settings.r_range):
             say(line)
@@ -96,6 +103,77 @@ def solve_files(
     if len(folders) > 1:
         say(f"-> {write_overview(out, folders)}")
     return folders
+
+
+def reconstruct_pdfs(
+    pdfs: Path,
+    out: Path,
+    model: Path | None,
+    *,
+    element: str | None,
+    q_range: tuple[float | None, float | None] | None,
+    n_samples: int,
+    r_range: tuple[float, float],
+    seed: int,
+    dry_run: bool = False,
+    say: Callable[[str], None],
+) -> None:
+    """Reconstruct the PDFs of an HDF5 file into another, on as many ranks as were started.
+
+    Parameters
+    ----------
+    pdfs, out
+        Input and output.
+    model
+        Trained model; None takes the one that ships with the package.
+    element, q_range
+        For files that do not say them; 1/Å.
+    n_samples, r_range, seed
+        As in a configuration's `reconstruct` section and `run.seed`.
+    dry_run
+        Only check and say what would be done.
+    say
+        Receives what rank 0 has to say.
+
+    Raises
+    ------
+    ConfigError
+        If arguments cannot be used as given.
+    DataError
+        If a file cannot be read.
+    """
+    from hpcpdf.config import ReconstructSection
+    from hpcpdf.dataset.mpi import context_from_mpi
+    from hpcpdf.dataset.reader import read_pdfs
+    from hpcpdf.model.store import load_model
+    from hpcpdf.reconstruct.batch import reconstruct_file
+
+    low, high = _span(r_range, "--rmin", "--rmax")
+    qmin, qmax = (None, None) if q_range is None else _span(q_range, "--qmin", "--qmax")
+    context = context_from_mpi()
+    with context.together():
+        check_writable(out.parent, "--out")
+        if out.is_dir():
+            raise ConfigError(f"--out {out}: is a folder, expected a file to write")
+        count = len(read_pdfs(pdfs))
+        loaded = load_model(model)
+        if context.rank == 0:
+            say(f"{pdfs}: {count} PDFs, {n_samples} samples each, {context.world} ranks -> {out}")
+        if dry_run:
+            return
+        section = ReconstructSection(n_samples=n_samples, r_range=(low, high))
+        reconstruct_file(pdfs, out, loaded, section, context, element=element, qmin=qmin, qmax=qmax, seed=seed)
+        if context.rank == 0:
+            say(f"-> {out}")
+
+
+def _span(limits: tuple[float | None, float | None], low_name: str, high_name: str) -> tuple[float, float]:
+    low, high = limits
+    if low is None or high is None:
+        raise ConfigError(f"{low_name} and {high_name}: give both or none")
+    if not low < high:
+        raise ConfigError(f"{low_name} {low:g} {high_name} {high:g}: expected the first below the second")
+    return low, high
 
 
 def _folders(files: Sequence[Path], out: Path) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from hpcpdf.model.base import ConditionalModel
+from hpcpdf.model.distances import AssignedDistances
 from hpcpdf.model.features import PdfBatch
 from hpcpdf.solver.satellites import satellites
 from hpcpdf.solver.trilaterate import trilaterate
@@ -47,15 +49,7 @@ def propose(
     """Draw `n_samples` structures for the one PDF in `batch`; the same seed gives the same ones."""
     samples = model.sample(batch, n_samples, torch.Generator().manual_seed(seed))
     found = samples.structures
-    solved = trilaterate(
-        [item.distances for item in found],
-        [item.satellite_distances for item in found],
-        satellites(model.section.satellites),
-        n_threads=n_threads,
-    )
-    positions = [
-        np.asarray(unit, dtype=np.float64) * item.length for unit, item in zip(solved.positions, found, strict=True)
-    ]
+    positions = assemble(found, model, n_threads)
     usable = np.array([len(x) > 1 and bool(np.isfinite(x).all()) for x in positions])
     if not usable.all():
         log.warning("%d of %d structures could not be trilaterated and are left out", (~usable).sum(), len(usable))
@@ -67,3 +61,16 @@ def propose(
         [found[k].nn for k in kept],
         new[samples.index[usable[samples.index]]],
     )
+
+
+def assemble(
+    structures: Sequence[AssignedDistances], model: ConditionalModel, n_threads: int | None = None
+) -> list[Floats]:
+    """Coordinates (n, 3) in Å of the structures that `model` predicted; NaN where trilateration failed."""
+    solved = trilaterate(
+        [item.distances for item in structures],
+        [item.satellite_distances for item in structures],
+        satellites(model.section.satellites),
+        n_threads=n_threads,
+    )
+    return [np.asarray(x, dtype=np.float64) * item.length for x, item in zip(solved.positions, structures, strict=True)]

@@ -156,7 +156,7 @@ def _solve(
     tell: Callable[[str], None],
 ) -> list[Candidate]:
     radius = metallic_radius(element)
-    notes = _check_composition(pdf, element)
+    notes = check_composition(pdf, element)
     fitter = PdfFitter(pdf, r_range)
     notes = (*notes, *fitter.notes)
     if not isinstance(model, ConditionalModel):
@@ -193,7 +193,8 @@ def _solve(
     return found
 
 
-def _check_composition(pdf: MeasuredPdf, element: str) -> tuple[str, ...]:
+def check_composition(pdf: MeasuredPdf, element: str) -> tuple[str, ...]:
+    """Notes on what else the composition of `pdf` names; ConfigError if `element` is not in it."""
     if not pdf.composition:
         return ()
     present = parse_formula(pdf.composition)

@@ -109,6 +109,20 @@ def draw_pdf(
         axes.legend(frameon=False, fontsize=_STYLE_SIZE - 0.5, loc="upper right", handlelength=1.6)
 
 
+def way_figure(r: NDArray[np.float64], curves: Sequence[tuple[str, NDArray[np.float64]]]) -> Figure:
+    """PDFs one above the other, the first at the bottom: (label, G) each, all scaled to the same maximum."""
+    figure = new_figure(6.6, 1.6 + 0.5 * len(curves))
+    axes = figure.subplots()
+    for level, (label, g) in enumerate(curves):
+        axes.axhline(level, color="0.85", lw=0.6, zorder=0)
+        axes.plot(r, level + 0.8 * g / np.abs(g).max(), color=CALCULATED, lw=1.1)
+        axes.annotate(label, (1.01, level), xycoords=("axes fraction", "data"), va="center", fontsize=_STYLE_SIZE - 0.5)
+    axes.set_xlim(float(r[0]), float(r[-1]))
+    _finish(axes, "r (Å)", "G, scaled and shifted")
+    axes.set_yticks([])
+    return figure
+
+
 def fits_figure(
     fits: Sequence[tuple[str, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], float]],
     *,
