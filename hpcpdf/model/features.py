@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import Final, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,12 +17,12 @@ R_STEP = 0.1
 """Step of the network's r grid in Å."""
 R_POINTS = 301
 """Points of the network's r grid, 0 ... 30 Å."""
-X_GRID: Floats = 0.70 + 0.036 * np.arange(256)
+X_GRID: Floats = 0.70 + 0.036 * np.arange(256, dtype=np.float64)
 """Distances in units of the nearest-neighbour distance, 0.70 ... 9.88."""
 R_FLOOR = 1.0
 """Below this distance (Å) a PDF holds no atoms; it is set to zero."""
 
-_SPLINE = 5  # order that keeps a PDF with qmax <= 28 1/Å, sampled at 0.1 Å, to about a per cent of its maximum
+_SPLINE: Final = 5  # order that keeps a PDF with qmax <= 28 1/Å, sampled at 0.1 Å, to about a per cent of its maximum
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class PdfBatch:
 def to_network_grid(r: ArrayLike, g: ArrayLike) -> Floats:
     """Interpolate one PDF linearly onto the network's grid; outside its range it is zero."""
     grid = R_STEP * np.arange(R_POINTS)
-    return np.interp(grid, np.asarray(r, float), np.asarray(g, float), left=0.0, right=0.0)
+    return np.asarray(np.interp(grid, np.asarray(r, float), np.asarray(g, float), left=0.0, right=0.0))
 
 
 def normalised(pdf: Floats) -> Floats:
@@ -76,6 +76,11 @@ def normalised(pdf: Floats) -> Floats:
     return cast(Floats, out / top)
 
 
+def _coefficients(pdf: Floats) -> Floats:
+    """Spline coefficients of PDFs (n, 301) along r."""
+    return np.asarray(spline_filter1d(pdf, order=_SPLINE, axis=1, output=np.float64))
+
+
 def _sample(coefficients: Floats, r: Floats) -> Floats:
     """Values at r (n, m) of the splines whose coefficients are (n, 301); zero beyond the grid."""
     rows = np.broadcast_to(np.arange(len(r))[:, None], r.shape)
@@ -85,8 +90,9 @@ def _sample(coefficients: Floats, r: Floats) -> Floats:
     padded = np.zeros((len(coefficients), width))
     padded[:, guard:-guard] = coefficients
     inside = np.clip(r / R_STEP, 0.0, coefficients.shape[1] + guard / 2) + guard
-    flat = map_coordinates(padded.ravel(), [(rows * width + inside).ravel()], order=_SPLINE, prefilter=False)
-    return cast(Floats, flat.reshape(r.shape))
+    address: Floats = np.asarray(rows * width + inside, dtype=np.float64).reshape(1, -1)
+    flat: Floats = map_coordinates(padded.ravel(), address, order=_SPLINE, prefilter=False)
+    return flat.reshape(r.shape)
 
 
 def nearest_neighbour(pdf: Floats, expected_nn: Floats) -> Floats:
@@ -99,7 +105,7 @@ def nearest_neighbour(pdf: Floats, expected_nn: Floats) -> Floats:
     expected_nn : (n,)
         Expected distance in Å; the highest point between 0.84 and 1.20 of it is taken.
     """
-    coefficients = spline_filter1d(pdf, order=_SPLINE, axis=1)
+    coefficients = _coefficients(pdf)
     ratios = np.linspace(0.84, 1.20, 145)
     r = expected_nn[:, None] * ratios
     values = _sample(coefficients, r)
@@ -123,5 +129,5 @@ def reduced(batch: PdfBatch) -> tuple[Floats, Floats]:
     """
     pdf = normalised(batch.pdf)
     nn = nearest_neighbour(pdf, batch.expected_nn)
-    values = _sample(spline_filter1d(pdf, order=_SPLINE, axis=1), nn[:, None] * X_GRID)
+    values = _sample(_coefficients(pdf), nn[:, None] * X_GRID)
     return values / np.maximum(values.max(axis=1, keepdims=True), 1e-12), nn

@@ -19,6 +19,7 @@ family             (n,) bytes        template of the best structure, empty where
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import shutil
 import time
@@ -30,7 +31,7 @@ from typing import Any
 import h5py
 import numpy as np
 from ase.data import chemical_symbols
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from threadpoolctl import threadpool_limits
 
 from hpcpdf.clusters.elements import metallic_radius
@@ -90,11 +91,18 @@ class Job:
     @cached_property
     def digest(self) -> str:
         """Names everything that decides the results, so that blocks of another job are never taken for this one's."""
-        state = hashlib.blake2b(self.section.model_dump_json().encode() + str(self.seed).encode(), digest_size=16)
-        for name in sorted(self.arrays):
-            state.update(np.ascontiguousarray(self.arrays[name]))
-        for tensor in self.model.state_dict().values():
-            state.update(tensor.cpu().numpy())
+        model = self.model
+        settings = [
+            self.section.model_dump(mode="json"),
+            self.seed,
+            model.section.model_dump(mode="json"),
+            model.length,
+        ]
+        state = hashlib.blake2b(json.dumps(settings).encode(), digest_size=16)
+        tensors = {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
+        for name, values in {"r": self.r, **self.arrays, **tensors}.items():
+            state.update(f"{name} {values.dtype} {values.shape}".encode())
+            state.update(np.ascontiguousarray(values).tobytes())
         return state.hexdigest()
 
 
@@ -225,7 +233,7 @@ def _one(job: Job, index: int) -> Arrays:
     chosen, fit = int(best[top]), fits[top]
     positions = proposals.positions[chosen] * fit.zoom
     counts = np.array([len(x) for x in proposals.positions])
-    return {
+    columns: dict[str, ArrayLike] = {
         "row": np.int64(a["row"][index]),
         "rw": np.float64(fit.rw),
         "pearson": np.float64(fit.pearson),
@@ -241,6 +249,7 @@ def _one(job: Job, index: int) -> Arrays:
         "n_atoms_samples": _padded(counts[proposals.index], section.n_samples, 0).astype(np.int16),
         "family": np.bytes_(proposals.families[chosen]),
     }
+    return {name: np.asarray(value) for name, value in columns.items()}
 
 
 def _padded(values: NDArray[Any], n: int, fill: float = np.nan) -> NDArray[Any]:

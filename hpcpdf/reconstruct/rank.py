@@ -50,7 +50,7 @@ def _sines(n_nodes: int, n_q: int, zoom: float) -> Singles:
     """sin(Q zoom d) / (zoom d) for nodes d and Q = k pi / reach, shape (nodes, Q)."""
     d = np.maximum(NODE_STEP * np.arange(n_nodes), 1e-9)
     q = math.pi / _REACH * np.arange(n_q)
-    return (np.sin(zoom * d[:, None] * q) / (zoom * d[:, None])).astype(np.float32)
+    return np.asarray(np.sin(zoom * d[:, None] * q) / (zoom * d[:, None]), dtype=np.float32)
 
 
 class Ranker:

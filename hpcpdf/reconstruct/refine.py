@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import Bounds, minimize
+from scipy.optimize import Bounds
 from scipy.spatial import cKDTree
 
 from hpcpdf.pdf.kernel import NodeKernel
@@ -78,50 +77,87 @@ def refine_positions(
     -------
     (n, 3) refined coordinates, Å.
     """
-    n = len(positions)
-    matrix = kernel.matrix(biso=biso, qdamp=qdamp) / n
-    norm = float(g_obs @ g_obs)
-    pairs = cKDTree(anchor).query_pairs(_BOND_CUTOFF * nn, output_type="ndarray")
-    ideal = np.linalg.norm(anchor[pairs[:, 0]] - anchor[pairs[:, 1]], axis=1)
-    close = cKDTree(anchor).query_pairs(_REACH * nn, output_type="ndarray")
-    floor = restraints.contact * nn
-    stiffness = restraints.weight / (max(len(pairs), 1) * (restraints.bond_sigma * nn) ** 2)
-
-    def objective(flat: Floats) -> tuple[float, Floats]:
-        x = flat.reshape(n, 3)
-        g = kernel.histogram([x])[0] @ matrix
-        scale = max(float(g @ g_obs) / max(float(g @ g), 1e-30), 1e-12)
-        residual = scale * g - g_obs
-        field = matrix @ (2.0 * scale / norm * residual)
-        gradient = kernel.gather([x], field)[1]
-        bonds = x[pairs[:, 0]] - x[pairs[:, 1]]
-        lengths = np.linalg.norm(bonds, axis=1)
-        deviation = lengths - ideal
-        pull = (2.0 * stiffness * deviation / np.maximum(lengths, 1e-9))[:, None] * bonds
-        np.add.at(gradient, pairs[:, 0], pull)
-        np.add.at(gradient, pairs[:, 1], -pull)
-        value = float(residual @ residual) / norm + stiffness * float(deviation @ deviation)
-        apart = x[close[:, 0]] - x[close[:, 1]]
-        squared = np.einsum("ij,ij->i", apart, apart)
-        touching = squared < floor**2
-        if touching.any():
-            pairs_in, apart, gap = close[touching], apart[touching], np.sqrt(squared[touching])
-            overlap = floor - gap
-            value += _STIFF * stiffness * float(overlap @ overlap)
-            push = (-2.0 * _STIFF * stiffness * overlap / np.maximum(gap, 1e-9))[:, None] * apart
-            np.add.at(gradient, pairs_in[:, 0], push)
-            np.add.at(gradient, pairs_in[:, 1], -push)
-        return value, gradient.ravel()
-
+    misfit = Misfit(anchor, g_obs, kernel, biso=biso, qdamp=qdamp, nn=nn, restraints=restraints)
     reach = restraints.max_shift * nn
     lower, upper = anchor.ravel() - reach, anchor.ravel() + reach
-    options: dict[str, Any] = {"maxiter": max_iterations, "maxcor": 12, "ftol": 1e-7, "gtol": 1e-7}
-    found = minimize(
-        objective,
+    found = lbfgsb(
+        misfit,
         np.clip(positions.ravel(), lower, upper),
         jac=True,
-        method=lbfgsb,
         bounds=Bounds(lower, upper),
-        options=options,
+        maxiter=max_iterations,
+        maxcor=12,
+        ftol=1e-7,
+        gtol=1e-7,
     )
-    return np.asarray(found.x, dtype=float).reshape(n, 3)
+    return np.asarray(found.x, dtype=float).reshape(-1, 3)
+
+
+class Misfit:
+    """R_w^2 (scale in closed form) plus restraints, and its gradient, for flat coordinates (3 n,) in Å.
+
+    The parameters are those of `refine_positions`.
+    """
+
+    def __init__(
+        self,
+        anchor: Floats,
+        g_obs: Floats,
+        kernel: NodeKernel,
+        *,
+        biso: float,
+        qdamp: float,
+        nn: float,
+        restraints: Restraints = Restraints(),
+    ) -> None:
+        self._kernel, self._g_obs = kernel, g_obs
+        self._matrix = kernel.matrix(biso=biso, qdamp=qdamp) / len(anchor)
+        self._norm = float(g_obs @ g_obs)
+        tree = cKDTree(anchor)
+        self._bonds = tree.query_pairs(_BOND_CUTOFF * nn, output_type="ndarray")
+        self._ideal = np.linalg.norm(anchor[self._bonds[:, 0]] - anchor[self._bonds[:, 1]], axis=1)
+        self._close = tree.query_pairs(_REACH * nn, output_type="ndarray")
+        self._floor = restraints.contact * nn
+        self._stiffness = restraints.weight / (max(len(self._bonds), 1) * (restraints.bond_sigma * nn) ** 2)
+
+    def __call__(self, flat: Floats) -> tuple[float, Floats]:
+        x = flat.reshape(-1, 3)
+        value, gradient = self._data(x)
+        value += self._stretch(x, gradient) + self._contact(x, gradient)
+        return value, gradient.ravel()
+
+    def _data(self, x: Floats) -> tuple[float, Floats]:
+        """R_w^2 and its gradient."""
+        g = self._kernel.histogram([x])[0] @ self._matrix
+        scale = max(float(g @ self._g_obs) / max(float(g @ g), 1e-30), 1e-12)
+        residual = scale * g - self._g_obs
+        field = self._matrix @ (2.0 * scale / self._norm * residual)
+        return float(residual @ residual) / self._norm, self._kernel.gather([x], field)[1]
+
+    def _stretch(self, x: Floats, gradient: Floats) -> float:
+        """Energy of the bond restraints; adds to `gradient`."""
+        apart = x[self._bonds[:, 0]] - x[self._bonds[:, 1]]
+        lengths = np.linalg.norm(apart, axis=1)
+        deviation = lengths - self._ideal
+        _add_forces(gradient, self._bonds, 2.0 * self._stiffness * deviation / np.maximum(lengths, 1e-9), apart)
+        return self._stiffness * float(deviation @ deviation)
+
+    def _contact(self, x: Floats, gradient: Floats) -> float:
+        """Energy of the stiff repulsion of pairs that touch; adds to `gradient`."""
+        apart = x[self._close[:, 0]] - x[self._close[:, 1]]
+        squared = np.einsum("ij,ij->i", apart, apart)
+        touching = squared < self._floor**2
+        gap = np.sqrt(squared[touching])
+        overlap = self._floor - gap
+        stiffness = _STIFF * self._stiffness
+        _add_forces(
+            gradient, self._close[touching], -2.0 * stiffness * overlap / np.maximum(gap, 1e-9), apart[touching]
+        )
+        return stiffness * float(overlap @ overlap)
+
+
+def _add_forces(gradient: Floats, pairs: NDArray[np.intp], slope: Floats, apart: Floats) -> None:
+    """Add slope * (x_i - x_j) to atom i of every pair, and take it from atom j."""
+    force = slope[:, None] * apart
+    np.add.at(gradient, pairs[:, 0], force)
+    np.add.at(gradient, pairs[:, 1], -force)

@@ -57,7 +57,8 @@ def on_sites(family: str, positions: Floats, nn: float) -> OnSites | None:
     """The template sites that `positions` (n, 3; Å, in the template's frame) lie on; None if they do not."""
     if not family or not np.isfinite(nn):
         return None
-    gap, index = cKDTree(template(family).sites).query(positions / nn)
+    found = cKDTree(template(family).sites).query(positions / nn)
+    gap, index = np.asarray(found[0]), np.asarray(found[1])
     if gap.max() > _SNAP or len(np.unique(index)) != len(index):
         return None
     return OnSites(family, np.sort(index).astype(np.int64))

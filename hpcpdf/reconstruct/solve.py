@@ -282,8 +282,7 @@ def _neighbours(positions: Floats) -> tuple[float, float]:
 
 
 def _candidate(atoms: Atoms, fit: FitResult, ideal: FitResult, family: str, notes: tuple[str, ...]) -> Candidate:
-    final = atoms.copy()
-    final.positions = (atoms.positions - atoms.positions.mean(axis=0)) * fit.zoom
+    final = Atoms(atoms.symbols, positions=(atoms.positions - atoms.positions.mean(axis=0)) * fit.zoom)
     nn, coordination = _neighbours(final.positions)
     return Candidate(
         atoms=final,
