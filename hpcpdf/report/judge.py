@@ -25,12 +25,17 @@ sizes, disorder), so the statistical limit alone would promise too much.
 
 _GRADES = (
     (0.05, "very close", "The candidate reproduces the PDF almost completely, as is usual only for simulated data."),
-    (0.15, "close", "For a measured nanoparticle this is a close fit: size, motif and bond length are well supported."),
+    (
+        0.15,
+        "close",
+        "A close fit for a measured nanoparticle: the bond length is well supported, motif and size as far as the "
+        "candidates agree.",
+    ),
     (
         0.25,
         "fair",
-        "The main features are reproduced, as is usual for measured nanoparticles: size, motif and bond length mean "
-        "something, single surface atoms do not.",
+        "The main features are reproduced, as is usual for measured nanoparticles: trust the bond length, motif and "
+        "size as far as the candidates agree, single surface atoms not at all.",
     ),
     (
         0.40,
@@ -44,11 +49,12 @@ _GRADES = (
     ),
 )
 
-_RAGGED_BELOW = 0.25
+_TEMPERED = 0.25
 _RAGGED = (
     "The PDF is reproduced, but not by a believable particle (see below): bond length and motif mean something, the "
     "shape and the number of atoms do not."
 )
+_SHORT = "Bond length and short-range order are supported; the size of the particle is not (see below)."
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,8 @@ class Judgement:
         Indices of the candidates that fit as well as the best, itself included.
     alternatives
         The same, grouped: structures of one family and size are variants of one another.
+    firm
+        Whether those agree, and the best is compact and as large as the signal asks for.
     shared
         What those have in common.
     warnings
@@ -102,6 +110,7 @@ class Judgement:
     ratio: float
     equal: tuple[int, ...]
     alternatives: tuple[tuple[int, ...], ...]
+    firm: bool
     shared: tuple[Shared, ...]
     warnings: tuple[str, ...]
 
@@ -151,8 +160,15 @@ def judge(candidates: Sequence[CandidateLike], pdf: Any) -> Judgement:
     equal = tuple(i for i, c in enumerate(candidates) if c.rw <= max(best.rw * ratio, best.rw + 1e-4))
     shapes = [geometry(c.atoms.get_positions()) for c in candidates]
     word, meaning = grade(best.rw)
-    if loose_atoms(shapes[0]) and best.rw <= _RAGGED_BELOW:
+    shared = _shared([candidates[i] for i in equal], [shapes[i] for i in equal])
+    differing = [row.name.partition(" (")[0] for row in shared if not row.agreed]
+    ragged, short = loose_atoms(shapes[0]) > 0, bool(_size_warning(best, shapes[0]))
+    if best.rw <= _TEMPERED and ragged:
         meaning = _RAGGED
+    elif best.rw <= _TEMPERED and short:
+        meaning = _SHORT
+    elif best.rw <= _TEMPERED and differing:
+        meaning = f"Structures that differ in {_listed(differing)} reach it alike: only what they share is supported."
     groups: dict[tuple[str, int], list[int]] = {}
     for i in equal:
         groups.setdefault((candidates[i].family, len(candidates[i].atoms)), []).append(i)
@@ -164,7 +180,8 @@ def judge(candidates: Sequence[CandidateLike], pdf: Any) -> Judgement:
         ratio=ratio,
         equal=equal,
         alternatives=tuple(tuple(group) for group in groups.values()),
-        shared=_shared([candidates[i] for i in equal], [shapes[i] for i in equal]),
+        firm=not (ragged or short or differing),
+        shared=shared,
         warnings=tuple(_warnings(best, shapes[0], pdf, independent)),
     )
 
@@ -230,7 +247,7 @@ def _shared(candidates: Sequence[CandidateLike], shapes: Sequence[Geometry]) -> 
     sizes = sorted({len(c.atoms) for c in candidates})
     rows = [
         Shared("structure type", ", ".join(families), len(families) == 1),
-        Shared("atoms", _span([float(n) for n in sizes], 0), sizes[-1] <= 1.1 * sizes[0]),
+        Shared("number of atoms", _span([float(n) for n in sizes], 0), sizes[-1] <= 1.1 * sizes[0]),
     ]
     for name, values, digits, tolerance in (
         ("mean bond length (Å)", [s.nn_mean for s in shapes], 3, 0.01),
@@ -240,6 +257,10 @@ def _shared(candidates: Sequence[CandidateLike], shapes: Sequence[Geometry]) -> 
         agreed = max(values) - min(values) <= tolerance * max(values)
         rows.append(Shared(name, _span(values, digits), bool(agreed)))
     return tuple(rows)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _span(values: Sequence[float], digits: int) -> str:

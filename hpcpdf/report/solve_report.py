@@ -222,7 +222,6 @@ def _page(
         subscript=subscript,
         worst=worst,
         judged=verdict,
-        ragged=bool(judge.loose_atoms(shapes[0])),
         refined=any(was_refined(c) for c in candidates),
         notes=list(dict.fromkeys(note for c in candidates for note in c.notes)),
         settings_json=json.dumps(settings, indent=2, ensure_ascii=False),

@@ -87,8 +87,8 @@ def test_equal_candidates_are_named() -> None:
     verdict = judge([candidates[0], twin, *candidates[2:]], pdf)
     assert verdict.equal == (0, 1)
     shared = {row.name: row for row in verdict.shared}
-    assert not shared["atoms"].agreed
-    assert shared["atoms"].values == "79 – 116"
+    assert not shared["number of atoms"].agreed
+    assert shared["number of atoms"].values == "79 – 116"
     assert shared["mean bond length (Å)"].agreed
 
 
@@ -96,8 +96,19 @@ def test_variants_of_one_structure_are_grouped() -> None:
     candidates, pdf = solved()
     variant = replace(candidates[0], rw=1.01 * candidates[0].rw)
     other = replace(candidates[1], rw=1.02 * candidates[0].rw)
-    assert judge([candidates[0], variant], pdf).alternatives == ((0, 1),)
+    alike = judge([candidates[0], variant], pdf)
+    assert alike.alternatives == ((0, 1),)
+    assert alike.firm
     assert judge([candidates[0], variant, other], pdf).alternatives == ((0, 1), (2,))
+
+
+def test_a_low_rw_is_not_praised_when_other_sizes_reach_it() -> None:
+    candidates, pdf = solved()
+    best = replace(candidates[0], rw=0.1)
+    verdict = judge([best, replace(candidates[1], rw=0.101)], pdf)
+    assert not verdict.firm
+    assert "differ in number of atoms and largest distance" in verdict.meaning
+    assert "well supported" in judge([best, candidates[1]], pdf).meaning
 
 
 def test_loose_atoms_are_named_and_the_praise_withdrawn() -> None:
@@ -156,7 +167,10 @@ def test_too_small_a_candidate_is_named() -> None:
     block = bulk("Pt", "fcc", a=3.917, cubic=True).repeat(6)
     ball = block[np.linalg.norm(block.positions - block.positions.mean(axis=0), axis=1) < 10.0]
     small = fitted(Atoms("Pt13", large.positions[:13]), "octahedron", r, debye(ball.positions, r))
-    assert any("larger" in text for text in judge([small], pdf).warnings)
+    verdict = judge([small], pdf)
+    assert any("larger" in text for text in verdict.warnings)
+    assert not verdict.firm
+    assert "size of the particle is not" in judge([replace(small, rw=0.1)], pdf).meaning
 
 
 def test_refined_coordinates_are_counted() -> None:
