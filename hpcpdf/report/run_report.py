@@ -75,6 +75,8 @@ def run(config: RunConfig, context: Context) -> Path:
         for name, title, caption, figure in _figures(dataset, history, found, rw, config):
             png, *_ = figures.save(figure, fresh / name)
             drawn.append({"title": title, "caption": caption, "uri": page.data_uri(png)})
+        shown = [(f"{e.symbol}{len(e.true)}, {e.family_true}", e.r, e.g_obs, e.g_calc, e.rw) for e in examples]
+        figures.save(figures.fits_figure(shown), fresh / "fits")
         html = _page(config, dataset, history, found, examples, table, drawn)
         (fresh / report.name).write_text(html, encoding="utf-8")
         mark_finished(fresh, settings)
