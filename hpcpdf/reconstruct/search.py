@@ -122,10 +122,10 @@ def improve(
     nn: float,
     *,
     width: int = 8,
-    rounds: int = 20,
+    rounds: int = 40,
     max_atoms: int | None = None,
     tolerance: float = 2e-4,
-    max_pairs: float = 3e8,
+    max_pairs: float = 2e8,
 ) -> list[Scored]:
     """Beam search by single moves from `start`; every structure seen, best first.
 

@@ -35,9 +35,11 @@ Floats = NDArray[np.float64]
 _BONDED = 1.2
 """Neighbours are closer than this many nearest-neighbour distances."""
 _CONSIDERED = 24
-"""Proposals on each lattice that the discrete search begins with."""
-_LATTICES = 3
-"""Lattices that are searched."""
+"""Proposals of each group that the discrete search begins with."""
+_MAIN_BUDGET, _SIDE_BUDGET = 8e8, 1.5e8
+"""Pairs of atoms that the search of the best group, and of each other one, may go through."""
+_BEAMS = 6
+"""Groups, by lattice and size, that are searched."""
 _REFINE_ROUNDS = 2
 
 
@@ -215,19 +217,22 @@ def _search(proposals: Proposals, ranking: Ranking, ranker: Ranker, top: int) ->
     """The most promising structures: ranked proposals and what the discrete search makes of them."""
     order = ranking.order()
     found: list[tuple[float, Floats, str]] = []
-    start: dict[str, list[Scored]] = {}
+    start: dict[tuple[str, int], list[Scored]] = {}
     nn = np.nan
     for k in order:
         structure = on_sites(proposals.families[k], proposals.positions[k], proposals.nn[k])
         if structure is None:
             found.append((float(ranking.rw[k]), proposals.positions[k], proposals.families[k]))
         else:
-            start.setdefault(_lattice(structure.family), []).append(Scored(structure, float(ranking.rw[k])))
+            # Beams of their own for small and large: a search from the best alone stays near its size.
+            group = _lattice(structure.family), int(np.log2(len(structure.sites)))
+            start.setdefault(group, []).append(Scored(structure, float(ranking.rw[k])))
             nn = proposals.nn[k]
     found = found[: 2 * top]
     near = ranker.around(ranking, order[:_CONSIDERED])
-    for scored in sorted(start.values(), key=lambda group: group[0].rw)[:_LATTICES]:
-        for better in improve(scored[:_CONSIDERED], near.rank, nn)[: 2 * top]:
+    for count, scored in enumerate(sorted(start.values(), key=lambda group: group[0].rw)[:_BEAMS]):
+        budget = _MAIN_BUDGET if count == 0 else _SIDE_BUDGET
+        for better in improve(scored[:_CONSIDERED], near.rank, nn, max_pairs=budget)[: 2 * top]:
             found.append((better.rw, better.structure.positions(nn), better.structure.family))
     return [(x, family) for _, x, family in sorted(found, key=lambda item: item[0])]
 
