@@ -23,7 +23,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, say w
 Element = Annotated[str, typer.Option("--element", "-e", metavar="SYMBOL", help="Metal of the particles, e.g. Pt.")]
 
 Model = Annotated[
-    Path | None, typer.Option("--model", "-m", metavar="DIR", help="Trained model; default: the one shipped.")
+    Path | None, typer.Option("--model", "-m", metavar="MODEL", help="Trained model; default: the one shipped.")
 ]
 
 Samples = Annotated[int, typer.Option("--samples", "-n", min=1, help="Structures drawn for each PDF.")]

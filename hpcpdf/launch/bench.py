@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize, rosen, rosen_der
+from threadpoolctl import threadpool_limits
 
 import hpcpdf
 from hpcpdf.errors import SolverError
@@ -159,8 +160,9 @@ def _time(case: Case, threads: int, *, peers: bool, rounds: int) -> Timing:
         rate[f"{threads} threads"] = case.count / _seconds(lambda: case.run(threads))
     timing = Timing(case.name, case.unit, case.count, rate)
     for peer in case.peers if peers else ():
-        difference = check_peer(case, peer)
-        pairs = [_pair(lambda: case.run(1), peer.run, swap=bool(number % 2)) for number in range(rounds)]
+        with threadpool_limits(1):
+            difference = check_peer(case, peer)
+            pairs = [_pair(lambda: case.run(1), peer.run, swap=bool(number % 2)) for number in range(rounds)]
         timing.ratios.append(
             Ratio(peer.name, float(np.median(pairs)), float(min(pairs)), float(max(pairs)), rounds, difference)
         )

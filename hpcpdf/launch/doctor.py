@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import hpcpdf
+from hpcpdf.errors import HpcPdfError
 from hpcpdf.stage import write_json
 
 Status = Literal["ok", "note", "broken"]
@@ -202,6 +203,17 @@ def _check_diffpy() -> Iterator[Check]:
     yield Check("diffpy.srreal", "ok", version)
 
 
+def _check_model() -> Iterator[Check]:
+    store: Any = import_module("hpcpdf.model.store")
+    try:
+        model = store.load_model()
+    except HpcPdfError as error:
+        yield Check("model", "broken", str(error), "reinstall hpcpdf, or give --model to the verbs that use one")
+        return
+    size = store.DEFAULT.stat().st_size / 1e6
+    yield Check("model", "ok", f"{model.kind}, {store.parameter_count(model):,} parameters, {size:.1f} MB")
+
+
 def _check_storage() -> Iterator[Check]:
     for subject, folder in (("this folder", Path.cwd()), ("temporary", Path(tempfile.gettempdir()))):
         free = shutil.disk_usage(folder).free / 1e9
@@ -230,5 +242,6 @@ _CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (
     _check_hdf5,
     _check_slurm,
     _check_diffpy,
+    _check_model,
     _check_storage,
 )
