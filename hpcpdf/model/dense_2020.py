@@ -3,8 +3,8 @@
 Layer sizes follow Anker et al., KDD-MLG workshop 2020. What the paper leaves open is decided here:
 the frame is the canonical one with the first canonical atom at the origin, losses are summed over
 the entries of a structure and averaged over the batch, padding is -1 in targets as in inputs, and a
-node counts as an atom when its mean predicted satellite distance (or, without satellites, its mean
-predicted distance) is above zero.
+node counts as an atom when its mean predicted satellite distance is above zero or, without satellites,
+when its predicted distances to itself and to the first atom are nearer to a distance than to the padding.
 """
 
 from __future__ import annotations
@@ -130,8 +130,11 @@ class _Dense2020(ConditionalModel):
         return out
 
     def _counted(self, graph: Tensor) -> Tensor:
-        part = graph[:, :, N_NODES:] if self.n_satellites else graph[:, :, :N_NODES]
-        return (part.mean(dim=2) > 0.0).sum(dim=1)
+        if self.n_satellites:
+            return (graph[:, :, N_NODES:].mean(dim=2) > 0.0).sum(dim=1)
+        # Most entries of an atom's row are padding: only those that belong to atoms for certain may vote.
+        certain = torch.diagonal(graph[:, :, :N_NODES], dim1=1, dim2=2) + graph[:, :, 0]
+        return (0.5 * certain > 0.5 * PADDING).sum(dim=1)
 
     @torch.no_grad()
     def sample(self, batch: PdfBatch, n_samples: int, generator: torch.Generator, spread: float = 1.0) -> Samples:

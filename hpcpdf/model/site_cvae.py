@@ -181,7 +181,9 @@ class SiteCvae(ConditionalModel):
     def _structure(self, family: int, sites: NDArray[np.int64], nn_distance: float) -> AssignedDistances:
         name = FAMILIES[family]
         positions = template(name).sites[sites] * nn_distance
-        return assigned_distances(positions, satellites(self.section.satellites), self.length, name, nn_distance)
+        # A structure larger than any of the data set gets a larger sphere: outside it cannot be trilaterated.
+        length = max(self.length, float(np.linalg.norm(positions, axis=1).max()))
+        return assigned_distances(positions, satellites(self.section.satellites), length, name, nn_distance)
 
     def fingerprint(self) -> dict[str, Any]:
         return {family: template(family).digest for family in FAMILIES}

@@ -86,13 +86,19 @@ def load_model(path: str | Path | None = None, device: str | torch.device = "cpu
             f"{path}: model format version {header.get('format_version')}, this hpcpdf reads {FORMAT_VERSION}; "
             "train it again or install the matching version"
         )
-    model = build(ModelSection.model_validate_json(header["model"]), float(header["length"]))
-    if model.fingerprint() != json.loads(header["fingerprint"]):
+    try:
+        section, length = ModelSection.model_validate_json(header["model"]), float(header["length"])
+        fingerprint = json.loads(header["fingerprint"])
+    except (KeyError, ValueError) as error:
+        raise DataError(f"{path}: damaged header ({type(error).__name__} in it); train it again") from None
+    model = build(section, length)
+    if model.fingerprint() != fingerprint:
         raise DataError(f"{path}: made for other site templates than this version's; train it again")
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        raise DataError(f"{path}: weights do not fit the model: {str(error).splitlines()[0]}") from None
+        detail = str(error).splitlines()[-1].strip()
+        raise DataError(f"{path}: weights do not fit the model: {detail}") from None
     return model.to(device).eval()
 
 

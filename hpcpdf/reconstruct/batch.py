@@ -178,6 +178,9 @@ def reconstruct(job: Job, out: Path, context: Context, *, source: str) -> dict[s
     LaunchError
         When a signal asked to stop.
     """
+    if _is_block(out, job.digest):
+        log.info("%s: already reconstructed", out)
+        return {"pdfs": len(job), "samples": job.section.n_samples, "seconds": 0.0}
     # Ranks and trilateration use the cores; a pool of threads for every small product would only be in their way.
     with threadpool_limits(1):
         return _reconstruct(job, out, context, source)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hpcpdf.errors import SolverError
 from hpcpdf.model.base import ConditionalModel
 from hpcpdf.model.distances import AssignedDistances
 from hpcpdf.model.features import PdfBatch
@@ -53,6 +54,10 @@ def propose(
     usable = np.array([len(x) > 1 and bool(np.isfinite(x).all()) for x in positions])
     if not usable.all():
         log.warning("%d of %d structures could not be trilaterated and are left out", (~usable).sum(), len(usable))
+    if not usable.any():
+        raise SolverError(
+            f"none of the {len(usable)} structures that the model predicts can be trilaterated; train it on"
+        )
     new = np.cumsum(usable) - 1
     kept = np.flatnonzero(usable)
     return Proposals(

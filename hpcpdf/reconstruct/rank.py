@@ -82,10 +82,10 @@ class Ranker:
         qdamps: Sequence[float] = QDAMPS,
         n_threads: int | None = None,
     ) -> None:
-        high = min(r_range[1], float(r[-1]))
+        low, high = max(r_range[0], float(r[0])), min(r_range[1], float(r[-1]))
         self.n_threads = thread_count(n_threads)
         self._pdf = (r, g, qmin, qmax, r_range)
-        self._r = np.linspace(r_range[0], high, int((high - r_range[0]) / _R_STEP) + 2)
+        self._r = np.linspace(low, high, int((high - low) / _R_STEP) + 2)
         self._g = np.interp(self._r, r, g)
         self.zooms, self.bisos, self.qdamps = tuple(zooms), tuple(bisos), tuple(qdamps)
         first, last = math.ceil(qmin * _REACH / math.pi), math.ceil(qmax * _REACH / math.pi)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,9 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
         return None
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        log.warning("%s: unreadable checkpoint skipped (%s); training starts again", path, str(error).splitlines()[0])
+        torch.set_rng_state(state["rng"])
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, pickle.UnpicklingError) as error:
+        # Only the kind of error: torch's texts are long and advise what does not help here.
+        log.warning("%s: unreadable checkpoint skipped (%s); training starts again", path, type(error).__name__)
         return None
-    torch.set_rng_state(state["rng"])
     return state

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from hpcpdf.config import TrainingSection
-from hpcpdf.errors import SolverError
+from hpcpdf.errors import ConfigError, SolverError
 from hpcpdf.model.base import ConditionalModel
 from hpcpdf.stage import Context
 from hpcpdf.training.checkpoint import load_checkpoint, save_checkpoint
@@ -110,14 +110,21 @@ class Trainer:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), 100.0)
             self.optimizer.step()
             _accumulate(sums, loss, parts, len(batch["x"]) / size)
-        if not math.isfinite(sums["loss"]):
-            raise SolverError(f"training loss is {sums['loss']} in epoch {self.epoch}; lower training.learning_rate")
+        self._check_finite("training", sums["loss"])
         checked = self._validate()
+        self._check_finite("validation", checked["loss"])
         self.epoch += 1
         if checked["loss"] < self.best:
             self.best, self.best_epoch = checked["loss"], self.epoch
             self.best_state = {k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()}
         return {"epoch": self.epoch, "learning_rate": rate, "train": sums, "validation": checked}
+
+    def _check_finite(self, name: str, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise SolverError(
+                f"{self.folder}: {name} loss is {loss} in epoch {self.epoch + 1}; lower training.learning_rate "
+                f"(now {self.section.learning_rate:g})"
+            )
 
     def _precision(self) -> torch.autocast:
         half = self.section.precision == "bfloat16"
@@ -174,6 +181,7 @@ class Trainer:
                 "seconds": self.seconds,
                 "model": self.model.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
+                "settings": self._settings(),
             },
         )
 
@@ -182,12 +190,30 @@ class Trainer:
         if state is None:
             (self.folder / "metrics.jsonl").unlink(missing_ok=True)
             return
+        if state.get("settings", self._settings()) != self._settings():
+            raise ConfigError(
+                f"{self.folder}: holds a checkpoint of a training with other settings; "
+                "choose another run.out or delete it"
+            )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.epoch, self.best, self.best_epoch = state["epoch"], state["best"], state["best_epoch"]
         self.best_state, self.seconds = state["best_state"], state["seconds"]
         self._truncate_metrics()
         log.info("going on after epoch %d", self.epoch)
+
+    def _settings(self) -> str:
+        """Everything that decides how the training goes on."""
+        sizes = [{name: list(tensor.shape) for name, tensor in data.items()} for data in (self.train, self.validation)]
+        return json.dumps(
+            [
+                self.section.model_dump(mode="json", exclude={"device", "threads"}),
+                self.model.section.model_dump(mode="json"),
+                self.model.length,
+                self.seed,
+                sizes,
+            ]
+        )
 
     def _truncate_metrics(self) -> None:
         """Drop lines of epochs that ran after the checkpoint: they run again."""
