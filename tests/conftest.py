@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # `python -m pytest` puts the checkout on sys.path, where hpcpdf has no compiled core unless it is installed in
 # editable mode. The installed package is what users get, so it is what is tested.
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
+os.environ["PYTHONSAFEPATH"] = "1"  # the same for processes that tests start
 
 
 @pytest.fixture(scope="session")
