@@ -66,9 +66,13 @@ def test_commands_in_the_documents_exist(root, hpcpdf_command):
     assert all(text.startswith("Usage: hpcpdf") for text in helps.values())
 
 
-@pytest.mark.parametrize("name", ["py.typed", "_core.pyi"])
-def test_type_information_is_installed(name):
+@pytest.mark.parametrize("name", ["py.typed", "_core.pyi", "model/weights/default.json"])
+def test_type_information_and_the_model_are_installed(name):
     assert (resources.files("hpcpdf") / name).is_file()
+
+
+def test_the_shipped_model_is_no_burden():
+    assert (resources.files("hpcpdf") / "model" / "weights" / "default.safetensors").stat().st_size < 30e6
 
 
 def test_the_tested_package_has_its_compiled_core():
