@@ -2,7 +2,7 @@
 
 A histogram of a structure's distances, spread over nodes, turns into F(Q) by one matrix product and
 into G(r) by another, so that zoom, Biso, Qdamp and scale are scanned for all structures at once.
-Single precision, and a Q grid of its own: agreement factors are good to about 0.002. They choose;
+Single precision, and a Q grid of its own: agreement factors are good to about 0.005. They choose;
 `hpcpdf.fit_pdf` states.
 """
 
@@ -82,11 +82,12 @@ class Ranker:
         qdamps: Sequence[float] = QDAMPS,
         n_threads: int | None = None,
     ) -> None:
-        low, high = max(r_range[0], float(r[0])), min(r_range[1], float(r[-1]))
         self.n_threads = thread_count(n_threads)
         self._pdf = (r, g, qmin, qmax, r_range)
-        self._r = np.linspace(low, high, int((high - low) / _R_STEP) + 2)
-        self._g = np.interp(self._r, r, g)
+        # The data's own points, thinned out: between points 0.1 Å apart a straight line misses the peaks.
+        used = np.flatnonzero((r >= r_range[0] - 1e-9) & (r <= r_range[1] + 1e-9))
+        used = used[:: max(1, int(_R_STEP / float(np.median(np.diff(r))) + 1e-6))]
+        self._r, self._g = r[used], g[used]
         self.zooms, self.bisos, self.qdamps = tuple(zooms), tuple(bisos), tuple(qdamps)
         first, last = math.ceil(qmin * _REACH / math.pi), math.ceil(qmax * _REACH / math.pi)
         self._used = slice(first, last)
