@@ -38,6 +38,8 @@ _CONSIDERED = 24
 """Proposals of each group that the discrete search begins with."""
 _MAIN_BUDGET, _SIDE_BUDGET = 8e8, 1.5e8
 """Pairs of atoms that the search of the best group, and of each other one, may go through."""
+_ALIKE = 0.03
+"""Structures on one lattice whose numbers of atoms differ by this share or less are variants of each other."""
 _BEAMS = 6
 """Groups, by lattice and size, that are searched."""
 _REFINE_ROUNDS = 2
@@ -182,7 +184,7 @@ def _solve(
     pool = _search(proposals, ranking, ranker, top)
     atoms = [Atoms(f"{element}{len(x)}", positions=x) for x, _ in pool]
     fits = fitter.fit(atoms)
-    order = _varied(np.array([fit.rw for fit in fits]), [family for _, family in pool], top)
+    order = _varied(np.array([fit.rw for fit in fits]), pool, top)
     tell(f"best after the fit: R_w {fits[order[0]].rw:.3f}" + (f"; refining {len(order)}" if refine else ""))
     found = []
     for k in order:
@@ -232,7 +234,15 @@ def _search(proposals: Proposals, ranking: Ranking, ranker: Ranker, top: int) ->
     near = ranker.around(ranking, order[:_CONSIDERED])
     for count, scored in enumerate(sorted(start.values(), key=lambda group: group[0].rw)[:_BEAMS]):
         budget = _MAIN_BUDGET if count == 0 else _SIDE_BUDGET
-        for better in improve(scored[:_CONSIDERED], near.rank, nn, max_pairs=budget)[: 2 * top]:
+        seen = improve(scored[:_CONSIDERED], near.rank, nn, max_pairs=budget)
+        sizes: list[int] = []
+        for place, better in enumerate(seen):
+            n = len(better.structure.sites)
+            other = len(sizes) < top and not any(_alike(n, m) for m in sizes)
+            if place >= top and not other:
+                continue
+            if other:
+                sizes.append(n)
             found.append((better.rw, better.structure.positions(nn), better.structure.family))
     return [(x, family) for _, x, family in sorted(found, key=lambda item: item[0])]
 
@@ -241,15 +251,25 @@ def _lattice(family: str) -> str:
     return "fcc" if family == "octahedron" else family
 
 
-def _varied(rw: Floats, families: Sequence[str], top: int) -> list[int]:
-    """The `top` best, but alternatives too: at most half of them on one lattice as long as others are left."""
+def _alike(n: int, m: int) -> bool:
+    """Whether structures of `n` and `m` atoms on one lattice are variants of each other."""
+    return abs(n - m) <= _ALIKE * max(n, m)
+
+
+def _varied(rw: Floats, pool: Sequence[tuple[Floats, str]], top: int) -> list[int]:
+    """The `top` best that tell something new, then variants of them.
+
+    As long as others within twice the best R_w are left, at most half are on one lattice, and none is a variant of a
+    better one.
+    """
     chosen: list[int] = []
     spare: list[int] = []
-    used: dict[str, int] = {}
     for k in np.argsort(rw, kind="stable").tolist():
-        lattice = _lattice(families[k])
-        used[lattice] = used.get(lattice, 0) + 1
-        (chosen if used[lattice] <= max(1, top // 2) else spare).append(k)
+        positions, family = pool[k]
+        same = [len(pool[c][0]) for c in chosen if _lattice(pool[c][1]) == _lattice(family)]
+        near = rw[k] <= 2.0 * rw.min()
+        new = near and len(same) < max(1, top // 2) and not any(_alike(len(positions), n) for n in same)
+        (chosen if new else spare).append(k)
     return sorted([*chosen, *spare][:top], key=lambda k: float(rw[k]))
 
 
