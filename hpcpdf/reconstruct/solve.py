@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import pdist, squareform
 from threadpoolctl import threadpool_limits
 
+from hpcpdf.clusters.canonical import shape_key
 from hpcpdf.clusters.elements import metallic_radius
 from hpcpdf.errors import ConfigError
 from hpcpdf.model.base import ConditionalModel
@@ -232,18 +233,27 @@ def _search(proposals: Proposals, ranking: Ranking, ranker: Ranker, top: int) ->
             nn = proposals.nn[k]
     found = found[: 2 * top]
     near = ranker.around(ranking, order[:_CONSIDERED])
+    keys: set[str] = set()
     for count, scored in enumerate(sorted(start.values(), key=lambda group: group[0].rw)[:_BEAMS]):
         budget = _MAIN_BUDGET if count == 0 else _SIDE_BUDGET
         seen = improve(scored[:_CONSIDERED], near.rank, nn, max_pairs=budget)
         sizes: list[int] = []
-        for place, better in enumerate(seen):
+        kept = 0
+        for better in seen:
             n = len(better.structure.sites)
             other = len(sizes) < top and not any(_alike(n, m) for m in sizes)
-            if place >= top and not other:
+            if kept >= top and not other:
                 continue
+            # A template holds a structure in many orientations, and octahedra are fcc: each is told once.
+            positions = better.structure.positions(nn)
+            key = shape_key(positions)
+            if key in keys:
+                continue
+            keys.add(key)
+            kept += 1
             if other:
                 sizes.append(n)
-            found.append((better.rw, better.structure.positions(nn), better.structure.family))
+            found.append((better.rw, positions, better.structure.family))
     return [(x, family) for _, x, family in sorted(found, key=lambda item: item[0])]
 
 
