@@ -76,9 +76,11 @@ def test_bare_arrays_are_not_truncated(stand_in: type[RecordingCalculator]) -> N
     assert stand_in.made[0].debyeprecision == 0.0
 
 
-def test_has_only_its_own_transform() -> None:
-    with pytest.raises(ConfigError, match="transform"):
-        simulate_pdf(np.eye(3), PdfParams(), backend="diffpy")
+def test_has_only_its_own_transform(stand_in: type[RecordingCalculator]) -> None:
+    _, named = simulate_pdf(np.eye(3), PdfParams(), transform="diffpy", backend="diffpy")
+    _, default = simulate_pdf(np.eye(3), PdfParams(), backend="diffpy")
+    assert len(stand_in.made) == 2
+    np.testing.assert_array_equal(default, named)
 
 
 def test_missing_package_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
