@@ -50,7 +50,7 @@ class Trainer:
     ) -> None:
         self.model, self.train, self.validation = model, train, validation
         self.section, self.folder, self.seed = section, folder, seed
-        self.optimizer = torch.optim.Adam(model.parameters(), lr=section.learning_rate)
+        self.optimizer = torch.optim.Adam(model.parameters(), lr=section.learning_rate, fused=True)
         self.epoch = 0
         self.best = math.inf
         self.best_epoch = 0
