@@ -112,6 +112,8 @@ class ModelSection(Section):
     latent: Annotated[int, Field(ge=1)] = 16
     hidden: Annotated[int, Field(ge=8)] = 512
     satellites: Annotated[int, Field(ge=0)] = 11
+    order: Literal["canonical", "arbitrary"] = "canonical"
+    """Order of the atoms that the dense networks learn; ``arbitrary`` is there to show what an order is worth."""
 
 
 class TrainingSection(Section):
@@ -182,16 +184,23 @@ def load_config(path: str | Path | None, overrides: Iterable[str] = ()) -> RunCo
     where = "command line" if path is None else str(path)
     data: dict[str, Any] = {}
     if path is not None:
-        data = _read_toml(Path(path))
+        data = read_toml(Path(path))
     for text in overrides:
         _apply_override(data, text)
     try:
         return RunConfig.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(f"{where}: {_explain(error, RunConfig)}") from None
+        raise ConfigError(f"{where}: {explain(error, RunConfig)}") from None
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """Content of a TOML file.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be read or is not TOML.
+    """
     try:
         with path.open("rb") as handle:
             return tomllib.load(handle)
@@ -225,7 +234,8 @@ def _apply_override(data: dict[str, Any], text: str) -> None:
     node[parts[-1]] = value
 
 
-def _explain(error: ValidationError, root: type[BaseModel]) -> str:
+def explain(error: ValidationError, root: type[BaseModel]) -> str:
+    """Everything that is wrong, in one line, with the nearest known key for each that is not known."""
     messages = []
     for item in error.errors():
         location = [str(part) for part in item["loc"] if not str(part).startswith(("float", "tuple", "function"))]
