@@ -198,32 +198,30 @@ class Profile(Request):
         return [*lines, f"export OMP_NUM_THREADS={threads}"]
 
 
-_TAKEN = frozenset(
-    [
-        "account",
-        "array",
-        "constraint",
-        "cpus-per-task",
-        "dependency",
-        "error",
-        "exclusive",
-        "gpus-per-node",
-        "job-name",
-        "mail-type",
-        "mail-user",
-        "mem-per-cpu",
-        "nodes",
-        "ntasks",
-        "ntasks-per-node",
-        "output",
-        "partition",
-        "qos",
-        "requeue",
-        "signal",
-        "time",
-        "wckey",
-    ]
-)
+_TAKEN = {
+    "account",
+    "array",
+    "constraint",
+    "cpus-per-task",
+    "dependency",
+    "error",
+    "exclusive",
+    "gpus-per-node",
+    "job-name",
+    "mail-type",
+    "mail-user",
+    "mem-per-cpu",
+    "nodes",
+    "ntasks",
+    "ntasks-per-node",
+    "output",
+    "partition",
+    "qos",
+    "requeue",
+    "signal",
+    "time",
+    "wckey",
+}
 _STAGES = tuple(key for key, field in Profile.model_fields.items() if field.annotation is Request)
 
 
