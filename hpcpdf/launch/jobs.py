@@ -1,0 +1,356 @@
+"""What became of submitted jobs, and what to do about it: status, logs, cancel, retry.
+
+The markers on disk say what a job did; Slurm says which jobs it still knows. Together they are one truth, also where a
+job was killed without a word, where Slurm has forgotten it, and where there is no accounting.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from hpcpdf.errors import ConfigError, LaunchError
+from hpcpdf.launch import scheduler
+from hpcpdf.launch.graph import Graph, Node, read_graph
+from hpcpdf.launch.markers import Mark, Submission, code_version, read_mark, read_submissions, write_submissions
+from hpcpdf.launch.profiles import Profile
+from hpcpdf.launch.scheduler import Queued
+from hpcpdf.launch.submit import exit_path, log_path, send
+
+Say = Callable[[str], None]
+State = Literal["failed", "running", "queued", "cancelled", "missing", "done"]
+
+_ORDER: tuple[State, ...] = ("failed", "running", "queued", "cancelled", "missing", "done")
+"""The first of these that one of its jobs is in is the state of a node."""
+
+ACTIVE: tuple[State, ...] = ("running", "queued")
+_WAITING = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT")
+
+
+@dataclass(frozen=True)
+class JobReport:
+    """One job of a node.
+
+    Attributes
+    ----------
+    index
+        In the node's array; 0 without one.
+    job
+        Slurm's id; empty if it was never submitted.
+    state
+        ``missing``: never submitted.
+    reason
+        Why it waits, failed or was cancelled; empty if there is nothing to say.
+    started, ended
+        UTC, of the last start; empty if that did not happen.
+    restarts
+        How often Slurm started it again.
+    host
+        Where rank 0 ran last.
+    code_changed
+        Whether the package was another one at the start than at submission.
+    log
+        File to read.
+    """
+
+    index: int
+    job: str
+    state: State
+    reason: str = ""
+    started: str = ""
+    ended: str = ""
+    restarts: int = 0
+    host: str = ""
+    code_changed: bool = False
+    log: str = ""
+
+
+@dataclass(frozen=True)
+class NodeReport:
+    """A node and its jobs."""
+
+    name: str
+    jobs: tuple[JobReport, ...]
+
+    @property
+    def state(self) -> State:
+        """Of the whole node: failed if one of its jobs is, done if all are."""
+        return next(state for state in _ORDER if any(job.state == state for job in self.jobs))
+
+    @property
+    def done(self) -> int:
+        """Number of jobs that are done."""
+        return sum(job.state == "done" for job in self.jobs)
+
+    def telling(self) -> JobReport:
+        """The job that tells most about the node's state."""
+        return next(job for job in self.jobs if job.state == self.state)
+
+    def seconds(self) -> float | None:
+        """From its first start to its last end, or until now; None before it has begun."""
+        begun = [job for job in self.jobs if job.started]
+        if not begun:
+            return None
+        last = [datetime.fromisoformat(job.ended) if job.ended else datetime.now(UTC) for job in begun]
+        return (max(last) - min(datetime.fromisoformat(job.started) for job in begun)).total_seconds()
+
+    def line(self) -> str:
+        """The node as one line of a table."""
+        job, seconds = self.telling(), self.seconds()
+        shown = job.job if self.state == "failed" or len(self.jobs) == 1 else job.job.partition("_")[0]
+        spent = (
+            "-" if seconds is None else f"{int(seconds) // 3600}:{int(seconds) // 60 % 60:02d}:{int(seconds) % 60:02d}"
+        )
+        text = f"{self.name:<20}{self.state:<11}{shown or '-':<14}{self.done:>5}/{len(self.jobs):<5}{spent:>9}  "
+        return text + (f"{job.reason}; {job.log}" if job.reason and job.log else job.reason or job.log)
+
+    def data(self) -> dict[str, Any]:
+        """The node as plain data."""
+        return {
+            "name": self.name,
+            "state": self.state,
+            "done": self.done,
+            "total": len(self.jobs),
+            "seconds": self.seconds(),
+            "jobs": [asdict(job) for job in self.jobs],
+        }
+
+
+HEADER = f"{'node':<20}{'state':<11}{'job':<14}{'done':>8}   {'runtime':>9}  remarks, log"
+
+
+@dataclass(frozen=True)
+class Report:
+    """A whole graph; `silent` says why Slurm could not be asked, then the markers alone are told."""
+
+    graph: Graph
+    nodes: tuple[NodeReport, ...]
+    silent: str = ""
+
+    @property
+    def active(self) -> list[str]:
+        """Nodes that are queued or run."""
+        return [node.name for node in self.nodes if any(job.state in ACTIVE for job in node.jobs)]
+
+    @property
+    def failed(self) -> list[str]:
+        """Nodes with a job that failed."""
+        return [node.name for node in self.nodes if node.state == "failed"]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every job is done."""
+        return all(node.state == "done" for node in self.nodes)
+
+    def data(self) -> dict[str, Any]:
+        """The report as plain data."""
+        return {
+            "folder": str(self.graph.folder),
+            "profile": self.graph.profile,
+            "complete": self.complete,
+            "slurm": self.silent or "asked",
+            "nodes": [node.data() for node in self.nodes],
+        }
+
+
+def survey(folder: Path) -> Report:
+    """State of every job of a graph."""
+    graph = read_graph(folder)
+    submissions = {node.name: read_submissions(folder, node.name) for node in graph.nodes}
+    marks = {node.name: [read_mark(folder, node.name, index) for index in range(node.size)] for node in graph.nodes}
+    # A node whose jobs are all done needs no question.
+    open_nodes = [name for name, found in marks.items() if not all(mark and mark.state == "done" for mark in found)]
+    silent, queue = "", {}
+    try:
+        queue = scheduler.ask([entry.job for name in open_nodes for entry in submissions[name]])
+    except LaunchError as error:
+        silent = str(error)
+    reports: list[NodeReport] = []
+    broken: set[str] = set()
+    for node in graph.nodes:
+        blocked = sorted(broken.intersection(node.after))
+        view = _View(graph, node, submissions[node.name], None if silent else queue, blocked)
+        report = NodeReport(node.name, tuple(view.job(index, mark) for index, mark in enumerate(marks[node.name])))
+        if report.state in ("failed", "cancelled", "missing"):
+            broken.add(node.name)
+        reports.append(report)
+    return Report(graph, tuple(reports), silent)
+
+
+@dataclass(frozen=True)
+class _View:
+    """What is known about one node; `queue` is None when Slurm does not answer."""
+
+    graph: Graph
+    node: Node
+    submissions: Sequence[Submission]
+    queue: Mapping[str, Queued] | None
+    blocked: Sequence[str]
+
+    def job(self, index: int, mark: Mark | None) -> JobReport:
+        entry = next((entry for entry in reversed(self.submissions) if index in entry.indices), None)
+        if entry is None:
+            return JobReport(index, "", "missing", "was not submitted")
+        job = entry.job_of(index)
+        if mark is not None and mark.state == "done":
+            job = mark.job
+        elif mark is not None and mark.job != job:
+            mark = None  # of an earlier submission
+        state, reason = self._state(entry, job, mark)
+        log = log_path(self.graph.folder, self.node.name, job, mark.rank if mark else 0)
+        shown = str(log) if log.exists() else ""
+        if mark is None:
+            return JobReport(index, job, state, reason, log=shown)
+        ended = mark.ended if state not in ACTIVE else ""
+        changed = mark.code is not None and mark.code != self.graph.code
+        return JobReport(index, job, state, reason, mark.started, ended, mark.restart, mark.host, changed, shown)
+
+    def _state(self, entry: Submission, job: str, mark: Mark | None) -> tuple[State, str]:
+        own = None if mark is None else mark.state
+        if own == "done":
+            return "done", ""
+        if self.queue is None:
+            states: dict[str | None, State] = {"running": "running", "failed": "failed"}
+            return states.get(own, "queued"), mark.error if mark else ""
+        slurm = self.queue.get(job)
+        if slurm is not None and not slurm.ended:
+            if slurm.state in _WAITING:
+                return "queued", slurm.reason
+            if own != "failed":
+                return "running", ""
+        if mark is not None and own == "failed":
+            return "failed", mark.error
+        if entry.cancelled or (slurm is not None and slurm.state == "CANCELLED"):
+            if self.blocked and own is None and not entry.cancelled:
+                return "cancelled", f"waited for {', '.join(self.blocked)}"
+            return "cancelled", "cancelled"
+        if own is None and self.blocked and slurm is None:
+            return "cancelled", f"waited for {', '.join(self.blocked)}"
+        return "failed", self._last_words(job, slurm, begun=own is not None)
+
+    def _last_words(self, job: str, slurm: Queued | None, *, begun: bool) -> str:
+        """Why a job without a last marker ended."""
+        parts = [f"Slurm says {slurm.state}"] if slurm is not None else ["Slurm does not know it any more"]
+        path = exit_path(self.graph.folder, self.node.name, job)
+        if path.is_file():
+            parts.append(f"srun's exit status {path.read_text().strip()}")
+        return f"{'died' if begun else 'ended before it began'} ({', '.join(parts)})"
+
+
+def wait(folder: Path, *, pause: float = 2.0, longest: float = 60.0) -> Report:
+    """Wait until nothing is queued or running; Slurm is asked ever more rarely.
+
+    Parameters
+    ----------
+    pause, longest
+        First and last time between two questions, in seconds.
+    """
+    while (report := survey(folder)).active:
+        time.sleep(pause)
+        pause = min(1.3 * pause, longest)
+    return report
+
+
+def cancel(folder: Path) -> list[str]:
+    """Cancel what is queued or runs; returns the names of those nodes."""
+    report = _asked(folder)
+    active = report.active
+    jobs: list[str] = []
+    for name in active:
+        submissions = read_submissions(folder, name)
+        running = {
+            job.job.partition("_")[0]
+            for node in report.nodes
+            if node.name == name
+            for job in node.jobs
+            if job.state in ACTIVE
+        }
+        write_submissions(
+            folder, name, [replace(entry, cancelled=entry.cancelled or entry.job in running) for entry in submissions]
+        )
+        jobs += sorted(running)
+    scheduler.cancel(jobs)
+    return active
+
+
+def retry(folder: Path, profile: Profile, *, say: Say = print) -> dict[str, list[str]]:
+    """Submit again what failed, was cancelled or never ran, and what waited for it; of arrays the missing indices only.
+
+    Returns
+    -------
+    dict
+        Node to its new Slurm job ids; empty when there was nothing to do.
+    """
+    report = _asked(folder)
+    nodes = {node.name: node for node in report.nodes}
+    bad = [node.name for node in report.nodes if any(job.state not in ("done", *ACTIVE) for job in node.jobs)]
+    wanted: dict[str, list[int]] = {}
+    waiting: dict[str, list[str]] = {}
+    obsolete: list[str] = []
+    again = report.graph.downstream(bad)
+    for name, node in nodes.items():
+        # What waits for a job that is now replaced would wait for ever.
+        stale = [job for job in node.jobs if job.state == "queued" and name in again and name not in bad]
+        obsolete += [job.job for job in stale]
+        kept = [job.job for job in node.jobs if job.state in ACTIVE and job not in stale]
+        if kept:
+            waiting[name] = kept
+        indices = [job.index for job in node.jobs if job.state not in ("done", *ACTIVE) or job in stale]
+        if indices:
+            wanted[name] = indices
+    if not wanted:
+        return {}
+    scheduler.cancel(obsolete)
+    graph = replace(report.graph, profile=profile.name, code=code_version())
+    graph.save()
+    return send(graph, profile, wanted, waiting, say=say)
+
+
+def _asked(folder: Path) -> Report:
+    report = survey(folder)
+    if report.silent:
+        raise LaunchError(report.silent)
+    return report
+
+
+def check_idle(folder: Path) -> None:
+    """Refuse to submit a second time what is still queued or running.
+
+    Raises
+    ------
+    ConfigError
+        Naming the nodes.
+    """
+    report = survey(folder)
+    if report.active:
+        raise ConfigError(
+            f"{folder}: {', '.join(report.active)} still queued or running; "
+            "see hpcpdf jobs status, or end them with hpcpdf jobs cancel"
+        )
+
+
+def find_log(folder: Path, node: str | None, index: int | None) -> Path:
+    """Log of a node's telling job, or of one index; without a node, of the first that failed, runs or ran last.
+
+    Raises
+    ------
+    ConfigError
+        If that job has left no log.
+    """
+    report = survey(folder)
+    report.graph[node or report.nodes[0].name]
+    chosen = [entry for entry in report.nodes if node in (None, entry.name)]
+    if index is not None:
+        found = [job for entry in chosen for job in entry.jobs if job.index == index]
+    else:
+        found = [entry.telling() for state in _ORDER for entry in reversed(chosen) if entry.state == state]
+    for job in found:
+        if job.log:
+            return Path(job.log)
+    raise ConfigError(
+        f"{folder}: {node or 'no node'} {'has' if node else 'of it has'} written no log yet; see hpcpdf jobs status"
+    )
