@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import hpcpdf
-from hpcpdf.cli import configuration, guard, machine, pipeline, solution
+from hpcpdf.cli import configuration, guard, jobs, machine, pipeline, solution
 
 app = typer.Typer(
     name="hpcpdf",
@@ -49,6 +49,7 @@ for verb, example in (
     (machine.doctor, "hpcpdf doctor"),
 ):
     app.command(epilog=f"Example: {example}")(verb)
+app.add_typer(jobs.app, name="jobs")
 app.add_typer(configuration.app, name="config")
 
 

@@ -33,4 +33,8 @@ Rmin = Annotated[float, typer.Option("--rmin", min=0.0, help="Lower end of the c
 Rmax = Annotated[float, typer.Option("--rmax", min=0.0, help="Upper end of the compared range, in angstrom.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the samples.")]
 
+ProfileName = Annotated[
+    str | None, typer.Option("--profile", metavar="NAME", help="What a Slurm job gets: a profile, or its TOML file.")
+]
+
 JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the result there.")]

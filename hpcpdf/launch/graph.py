@@ -44,7 +44,7 @@ from hpcpdf.stage import write_json
 GRAPH = "graph.json"
 """Name of the description inside a folder of jobs; it is written before the first job is submitted."""
 
-Ranks = Literal["mpi", "own"]
+Ranks = Literal["mpi", "torch"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -68,7 +68,7 @@ class Node:
     resources
         Section of the profile that says how much a job gets: nodes, ranks, processors, graphics processors, time.
     ranks
-        Who connects the processes of a job that has several: ``mpi``; ``own``: the function itself.
+        What connects the processes of a job that has several.
     nodes, tasks, gpus, cpus, minutes
         Instead of what the profile's section says: machines, ranks on all of them together, graphics processors on
         each, processors a rank, time limit in minutes. A function for one process needs ``tasks=1``.

@@ -86,6 +86,11 @@ class NodeReport:
         """Number of jobs that are done."""
         return sum(job.state == "done" for job in self.jobs)
 
+    @property
+    def total(self) -> int:
+        """Number of jobs."""
+        return len(self.jobs)
+
     def telling(self) -> JobReport:
         """The job that tells most about the node's state."""
         return next(job for job in self.jobs if job.state == self.state)
@@ -142,9 +147,22 @@ class Report:
         return [node.name for node in self.nodes if node.state == "failed"]
 
     @property
+    def healthy(self) -> bool:
+        """Whether every job is done or can still be."""
+        return all(node.state in ("done", *ACTIVE) for node in self.nodes)
+
+    @property
     def complete(self) -> bool:
         """Whether every job is done."""
         return all(node.state == "done" for node in self.nodes)
+
+    def lines(self) -> list[str]:
+        """The report as a table."""
+        changed = [node.name for node in self.nodes if any(job.code_changed for job in node.jobs)]
+        notes = [f"hpcpdf changed between submission and start of {', '.join(changed)}"] if changed else []
+        if self.silent:
+            notes.append(f"told by markers on disk alone: {self.silent}")
+        return [HEADER, *(node.line() for node in self.nodes), *notes]
 
     def data(self) -> dict[str, Any]:
         """The report as plain data."""
@@ -255,10 +273,12 @@ def wait(folder: Path, *, pause: float = 2.0, longest: float = 60.0) -> Report:
     return report
 
 
-def cancel(folder: Path) -> list[str]:
-    """Cancel what is queued or runs; returns the names of those nodes."""
+def cancel(folder: Path, *, show: bool = False) -> list[str]:
+    """Cancel what is queued or runs; returns the names of those nodes. With `show`, that alone."""
     report = _asked(folder)
     active = report.active
+    if show:
+        return active
     jobs: list[str] = []
     for name in active:
         submissions = read_submissions(folder, name)
@@ -277,13 +297,15 @@ def cancel(folder: Path) -> list[str]:
     return active
 
 
-def retry(folder: Path, profile: Profile, *, say: Say = print) -> dict[str, list[str]]:
+def retry(folder: Path, profile: Profile, *, show: bool = False, say: Say = print) -> dict[str, list[int]]:
     """Submit again what failed, was cancelled or never ran, and what waited for it; of arrays the missing indices only.
+
+    With `show`, only say what would be submitted.
 
     Returns
     -------
     dict
-        Node to its new Slurm job ids; empty when there was nothing to do.
+        Node to the indices that are submitted again; empty when there was nothing to do.
     """
     report = _asked(folder)
     nodes = {node.name: node for node in report.nodes}
@@ -302,12 +324,16 @@ def retry(folder: Path, profile: Profile, *, say: Say = print) -> dict[str, list
         indices = [job.index for job in node.jobs if job.state not in ("done", *ACTIVE) or job in stale]
         if indices:
             wanted[name] = indices
-    if not wanted:
-        return {}
+    if show:
+        for name, indices in wanted.items():
+            say(f"{name:<16}would be submitted again: {len(indices)} of {nodes[name].total} jobs")
+    if show or not wanted:
+        return wanted
     scheduler.cancel(obsolete)
     graph = replace(report.graph, profile=profile.name, code=code_version())
     graph.save()
-    return send(graph, profile, wanted, waiting, say=say)
+    send(graph, profile, wanted, waiting, say=say)
+    return wanted
 
 
 def _asked(folder: Path) -> Report:

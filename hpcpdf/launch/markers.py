@@ -11,7 +11,6 @@ import hashlib
 import importlib.util
 import json
 import os
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
@@ -98,7 +97,7 @@ class Mark:
 
 def new_mark(job: str, restart: int, **more: Any) -> Mark:
     """Marker of the job that this process begins."""
-    return Mark("running", job, restart, platform.node(), os.getpid(), utc(), **more)
+    return Mark("running", job, restart, os.environ.get("SLURMD_NODENAME", ""), os.getpid(), utc(), **more)
 
 
 def utc() -> str:

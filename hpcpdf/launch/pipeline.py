@@ -73,7 +73,7 @@ def named(names: Sequence[str]) -> tuple[Stage, ...]:
 
 def plan(config: RunConfig, stages: Sequence[Stage] = STAGES) -> list[str]:
     """What a run would do, one line a stage, after the checks that a run makes first."""
-    finished = _check(config, stages)
+    finished = check_run(config, stages)
     return [
         f"{stage.name:<12}{config.run.out / stage.folder}  "
         + ("finished already" if stage.folder in finished else stage.purpose)
@@ -81,7 +81,7 @@ def plan(config: RunConfig, stages: Sequence[Stage] = STAGES) -> list[str]:
     ]
 
 
-def _check(config: RunConfig, stages: Sequence[Stage]) -> list[str]:
+def check_run(config: RunConfig, stages: Sequence[Stage]) -> list[str]:
     """Folders of finished stages, after everything that can be refused has been."""
     check_writable(config.run.out, "run.out =")
     finished = check_finished(config, [stage.folder for stage in STAGES])
@@ -124,7 +124,7 @@ def run_pipeline(
     LaunchError
         If a stage was asked to stop, by Ctrl-C or a batch system, and did so before its end.
     """
-    finished = _check(config, stages)
+    finished = check_run(config, stages)
     leads = context.rank == 0
     if leads:
         save_config(config)
@@ -135,7 +135,8 @@ def run_pipeline(
             say(f"{title}: {stage.purpose}")
         start = time.perf_counter()
         results[stage.name] = stage.run(config, context)
-        if not (config.run.out / stage.folder / DONE).exists():
+        # Only rank 0 has written there: a shared file system may show it to other machines later.
+        if leads and not (config.run.out / stage.folder / DONE).exists():
             raise LaunchError(f"{stage.name} stopped before its end; the same command goes on from there")
         if leads:
             spent = "finished already" if stage.folder in finished else f"{time.perf_counter() - start:.1f} s"

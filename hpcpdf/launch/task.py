@@ -144,8 +144,9 @@ class _Job:
                 self._stop(mark, error)
             # Rank 0 is still busy with the queue: a bad exit status here would end it.
             raise SystemExit(0) from None
-        if self.rank and isinstance(error, SystemExit):
-            raise SystemExit(0) from None  # another rank failed, and rank 0 reports it
+        if isinstance(error, SystemExit) and self.world > 1 and self._reported(mark):
+            # A bad exit status here could end the rank that reports before it has.
+            raise SystemExit(0) from None
         text = " ".join(str(error).split()) or "no message"
         expected = isinstance(error, HpcPdfError | SystemExit)
         self._fail(mark, text if expected else f"{type(error).__name__}: {text}")
@@ -179,11 +180,20 @@ class _Job:
             )
         raise SystemExit(1) from None
 
+    def _reported(self, mark: Mark) -> bool:
+        """Whether another rank says what happened: those that fail because of it leave by SystemExit."""
+        end = time.monotonic() + _PATIENCE
+        while not self._has_failed(mark) and time.monotonic() < end:
+            time.sleep(0.1)
+        return self._has_failed(mark)
+
+    def _has_failed(self, mark: Mark) -> bool:
+        now = read_mark(self.task.folder, self.task.node, self.task.index)
+        return now is not None and (now.state, now.job, now.restart) == ("failed", mark.job, mark.restart)
+
     def _fail(self, mark: Mark, text: str) -> None:
         log.error("%s", text)
-        now = read_mark(self.task.folder, self.task.node, self.task.index)
-        first = now is None or now.state != "failed" or (now.job, now.restart) != (mark.job, mark.restart)
-        if first:
+        if not self._has_failed(mark):
             self._write(mark.now("failed", error=text))
 
     def _write(self, mark: Mark) -> None:
@@ -198,11 +208,14 @@ def _context(node: Node, world: int) -> Context:
     LaunchError
         If the job has other ranks than Slurm started.
     """
-    if node.ranks == "own":
-        return Context(rank=_rank(), world=world)
-    from hpcpdf.dataset.mpi import context_from_mpi
+    if node.ranks == "torch":
+        from hpcpdf.training.ranks import context_from_launcher
 
-    context = context_from_mpi()
+        context = context_from_launcher()
+    else:
+        from hpcpdf.dataset.mpi import context_from_mpi
+
+        context = context_from_mpi()
     if context.world != world:
         raise LaunchError(
             f"Slurm started {world} ranks but {context.world} see each other; "
