@@ -1,0 +1,265 @@
+"""Figures of a study that show structures: latent map, ways between them, reconstructions, numbers of atoms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import PatchCollection
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Circle
+from numpy.typing import ArrayLike, NDArray
+
+from hpcpdf.clusters.elements import metallic_radius
+from hpcpdf.report.figures import CALCULATED, DIFFERENCE, OBSERVED, draw_pdf, new_figure
+from hpcpdf.report.structures import geometry
+from hpcpdf.report.study_data import MODELS, ONE_SAMPLE, Member, Study
+from hpcpdf.report.study_figures import COLOURS, GREY, TEXT, WIDTH, label_axes, split_title
+
+Floats = NDArray[np.float64]
+
+ROLES = ("best", "typical", "worst")
+_SHOWN_STEPS = 9
+_VALID, _INVALID = "#0072b2", "#b34700"
+
+_TILT, _TURN = -0.32, 0.42
+"""Radians; tilted like the page's viewer, so that rows of atoms do not hide behind one another."""
+
+
+def latent_figure(members: Sequence[Member]) -> Figure:
+    """Where PDFs and structures lie in latent space, coloured by the number of atoms; one panel a member."""
+    figure = new_figure(WIDTH, 3.3)
+    grid = figure.subplots(1, max(1, len(members)), squeeze=False)[0]
+    counts = np.concatenate([member.latent["n_atoms"] for member in members])
+    norm = {"vmin": float(counts.min()), "vmax": float(counts.max()), "cmap": "viridis"}
+    mapped = None
+    for axes, member in zip(grid, members, strict=True):
+        latent = member.latent
+        prior, posterior, n_atoms = latent["prior"], latent["posterior"], latent["n_atoms"]
+        # Large and open below, small and filled above: both stay visible where they coincide.
+        rings = axes.scatter(posterior[:, 0], posterior[:, 1], s=26, marker="o", facecolors="none", linewidths=0.7)
+        rings.set(array=n_atoms, clim=(norm["vmin"], norm["vmax"]), cmap="viridis", facecolor="none")
+        mapped = axes.scatter(prior[:, 0], prior[:, 1], s=7, c=n_atoms, linewidths=0, **norm)
+        axes.set_title(f"{member.label} ({member.split} split, seed {member.seed})", fontsize=TEXT, loc="left")
+        label_axes(axes, "latent coordinate z₁", "latent coordinate z₂")
+    if mapped is not None:
+        bar = figure.colorbar(mapped, ax=list(grid), pad=0.01, aspect=30)
+        bar.set_label("atoms", fontsize=TEXT)
+        bar.ax.tick_params(labelsize=TEXT - 0.5)
+    handles = [
+        Line2D([], [], marker="o", ls="", ms=3, color=GREY, label="from the PDF (prior mean)"),
+        Line2D([], [], marker="o", ls="", ms=5.5, mfc="none", color=GREY, label="from the structure (posterior mean)"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, fontsize=TEXT - 0.5)
+    return figure
+
+
+def common_strips(members: Sequence[Member], most: int = 3) -> list[list[Mapping[str, Any]]]:
+    """Ways between the same two PDFs, one of each member, in the order of the first member's."""
+    if not members:
+        return []
+    by_pair = [{strip["pair"]: strip for strip in member.strips} for member in members]
+    shared = [pair for pair in by_pair[0] if all(pair in strips for strips in by_pair)]
+    return [[strips[pair] for strips in by_pair] for pair in shared[:most]]
+
+
+def strip_figure(labels: Sequence[str], strips: Sequence[Mapping[str, Any]]) -> Figure:
+    """The structures on the way from A to B, a row for each model.
+
+    Parameters
+    ----------
+    labels
+        Of the rows.
+    strips
+        One a row: ``symbols``, and ``steps`` with ``fraction``, ``valid``, ``positions`` (Å), ``n_atoms`` and
+        ``rw_nearest``.
+    """
+    rows = [_thinned(strip["steps"]) for strip in strips]
+    columns = max(len(steps) for steps in rows)
+    figure = new_figure(WIDTH, 1.45 * len(rows) + 0.25)
+    grid = figure.subplots(len(rows), columns, squeeze=False)
+    reach = max(_reach(step["positions"]) for steps in rows for step in steps)
+    for row, (label, steps, strip) in enumerate(zip(labels, rows, strips, strict=True)):
+        radius = float(np.mean([metallic_radius(symbol) for symbol in strip["symbols"]]))
+        for column, axes in enumerate(grid[row]):
+            axes.set_xticks([])
+            axes.set_yticks([])
+            for spine in axes.spines.values():
+                spine.set_visible(False)
+            if column >= len(steps):
+                axes.set_visible(False)
+                continue
+            _draw_step(axes, steps[column], reach + radius, radius)
+            if row == 0:
+                axes.set_title(_step_title(steps[column]["fraction"]), fontsize=TEXT - 0.5, pad=2)
+        grid[row][0].set_ylabel(label, fontsize=TEXT, fontweight="bold")
+    bar = grid[0][0]
+    length = 5.0 if reach > 6 else 2.0
+    bar.plot([-reach, -reach + length], [-reach - radius] * 2, color="k", lw=1.5, solid_capstyle="butt")
+    bar.text(-reach + length + 0.12 * reach, -reach - radius, f"{length:g} Å", fontsize=TEXT - 2, va="center")
+    return figure
+
+
+def _thinned(steps: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    chosen = np.unique(np.linspace(0, len(steps) - 1, min(_SHOWN_STEPS, len(steps))).round().astype(int))
+    return [steps[index] for index in chosen]
+
+
+def _step_title(fraction: float) -> str:
+    return "A" if fraction <= 0 else "B" if fraction >= 1 else f"{100 * fraction:.0f} %"
+
+
+def _reach(positions: ArrayLike) -> float:
+    x = np.asarray(positions, dtype=float).reshape(-1, 3)
+    return float(np.linalg.norm(x - x.mean(axis=0), axis=1).max()) if len(x) else 1.0
+
+
+def _draw_step(axes: Axes, step: Mapping[str, Any], reach: float, radius: float) -> None:
+    draw_cluster(axes, step["positions"], radius)
+    axes.set_xlim(-reach, reach)
+    axes.set_ylim(-1.12 * reach, 1.12 * reach)
+    axes.set_aspect("equal")
+    valid = bool(step["valid"])
+    mark = {"fontsize": TEXT - 1.5, "color": _VALID if valid else _INVALID, "fontweight": "bold"}
+    rw = step.get("rw_nearest")
+    number = "–" if rw is None else f"{rw:.3f}"
+    below = {"xycoords": "axes fraction", "ha": "center", "va": "top"}
+    axes.annotate("✓ valid" if valid else "✗ invalid", (0.5, 0.0), **below, **mark)
+    axes.set_xlabel(f"\n{step['n_atoms']} atoms\n$R_w$ {number}", fontsize=TEXT - 1.5, labelpad=3)
+
+
+def draw_cluster(axes: Axes, positions: ArrayLike, radius: float) -> None:
+    """Draw atoms as shaded spheres, seen along z after a tilt, the far ones first and paler; centred at 0.
+
+    Parameters
+    ----------
+    axes
+        In Å.
+    positions
+        (n, 3), Å.
+    radius
+        Of an atom, Å.
+    """
+    x = np.asarray(positions, dtype=float).reshape(-1, 3)
+    if not len(x):
+        return
+    neighbours = geometry(x).coordination
+    x = (x - x.mean(axis=0)) @ _view().T
+    depth = x[:, 2]
+    fog = (depth.max() - depth) / max(float(np.ptp(depth)), 1e-9)
+    patches, colours = [], []
+    for index in np.argsort(depth):
+        base = _mix(_coordination_colour(int(neighbours[index])), (1.0, 1.0, 1.0), 0.55 * fog[index])
+        # A highlight out of the middle on ever smaller discs reads as a sphere, and stays vector graphics.
+        for size, shift, light in (
+            (1.0, 0.0, -0.5),
+            (0.93, 0.02, -0.12),
+            (0.72, 0.12, 0.1),
+            (0.45, 0.25, 0.35),
+            (0.2, 0.34, 0.7),
+        ):
+            centre = (x[index, 0] - shift * radius, x[index, 1] + shift * radius)
+            patches.append(Circle(centre, size * radius))
+            colours.append(_mix(base, (1.0, 1.0, 1.0) if light > 0 else (0.08, 0.09, 0.13), abs(light)))
+    axes.add_collection(PatchCollection(patches, facecolors=colours, linewidths=0))
+
+
+def _view() -> Floats:
+    c, s = np.cos(_TILT), np.sin(_TILT)
+    tilt = np.array([[1, 0, 0], [0, c, -s], [0, s, c]])
+    c, s = np.cos(_TURN), np.sin(_TURN)
+    return np.asarray(tilt @ np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]]))
+
+
+def _coordination_colour(neighbours: int) -> tuple[float, float, float]:
+    """Viridis up to 11 neighbours, grey for the inside of a close packing: as in the page's viewer."""
+    from matplotlib import colormaps
+
+    if neighbours >= 12:
+        return (0.73, 0.753, 0.784)
+    red, green, blue, _ = colormaps["viridis"](neighbours / 11.0)
+    return red, green, blue
+
+
+def _mix(a: Sequence[float], b: Sequence[float], share: float) -> tuple[float, float, float]:
+    red, green, blue = (x + (y - x) * share for x, y in zip(a, b, strict=True))
+    return red, green, blue
+
+
+def fits_figure(members: Sequence[Member]) -> Figure:
+    """Observed, reconstructed and difference PDFs: best, typical, worst in rows, models in columns."""
+    figure = new_figure(WIDTH, 6.4)
+    grid = figure.subplots(len(ROLES), max(1, len(members)), sharex=True, squeeze=False)
+    for column, member in enumerate(members):
+        examples = {example["role"]: example for example in member.examples}
+        for row, role in enumerate(ROLES):
+            axes = grid[row][column]
+            if role not in examples:
+                axes.set_visible(False)
+                continue
+            one = examples[role]
+            r, observed, calculated = (np.asarray(one[name], dtype=float) for name in ("r", "g_obs", "g_calc"))
+            draw_pdf(axes, r, observed, calculated, legend=False, marker=1.8)
+            axes.set_title(
+                f"{member.label}, {role}: {one['symbol']}, {one['n_true']} → {one['n_found']} atoms, "
+                f"Pearson {one['pearson']:.3f}".replace("-", "−"),
+                fontsize=TEXT - 1,
+                loc="left",
+            )
+            label_axes(axes, "r (Å)" if row == len(ROLES) - 1 else "", "G (Å⁻²)" if column == 0 else "")
+    handles = [
+        Line2D([], [], marker="o", ls="", ms=3.5, mfc="none", color=OBSERVED, label="observed"),
+        Line2D([], [], color=CALCULATED, lw=1.3, label="reconstructed"),
+        Line2D([], [], color=DIFFERENCE, lw=0.9, label="difference, shifted down"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=TEXT - 0.5)
+    return figure
+
+
+def atoms_figure(study: Study, splits: Sequence[str]) -> Figure:
+    """Number of atoms generated against the true one, all seeds; the area of a bubble is the number of PDFs."""
+    kinds = [kind for kind in MODELS if any(study.main(split, kind) for split in splits)]
+    figure = new_figure(WIDTH, 0.5 + 2.9 * len(splits))
+    grid = figure.subplots(len(splits), len(kinds), sharex=True, sharey=True, squeeze=False)
+    limit, most = 10.0, 1
+    for row, split in enumerate(splits):
+        for column, kind in enumerate(kinds):
+            axes = grid[row][column]
+            true, error = study.pooled(split, kind, ONE_SAMPLE, "n_atoms", "atoms_error").T
+            made = true + error
+            pairs, counts = np.unique(np.column_stack([true, made]), axis=0, return_counts=True)
+            if len(pairs):
+                limit, most = max(limit, 1.06 * float(pairs.max())), max(most, int(counts.max()))
+                axes.scatter(pairs[:, 0], pairs[:, 1], s=_area(counts), color=COLOURS[kind], alpha=0.55, lw=0.4, ec="w")
+                exact = 100 * float(np.mean(true == made))
+                axes.text(0.04, 0.96, f"exact: {exact:.0f} %", transform=axes.transAxes, fontsize=TEXT - 0.5, va="top")
+            axes.set_title(f"{MODELS[kind]}, {split_title(split)}", fontsize=TEXT, loc="left")
+            label_axes(axes, "atoms, true" if row == len(splits) - 1 else "", "atoms, generated" if column == 0 else "")
+    for axes in grid.flat:
+        axes.plot([0, limit], [0, limit], color="0.6", lw=0.8, zorder=0)
+        axes.set_xlim(0, limit)
+        axes.set_ylim(0, limit)
+        axes.set_aspect("equal")
+    shown = sorted({1, max(1, most // 4), most})
+    handles = [
+        Line2D(
+            [],
+            [],
+            marker="o",
+            ls="",
+            ms=float(np.sqrt(_area(n))),
+            color=GREY,
+            mec="w",
+            label=f"{n} PDF" + "s" * (n > 1),
+        )
+        for n in shown
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(shown), frameon=False, fontsize=TEXT - 0.5)
+    return figure
+
+
+def _area(counts: Any) -> Any:
+    return 5.0 + 2.2 * np.asarray(counts, dtype=float)
