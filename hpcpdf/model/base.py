@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hpcpdf.config import ModelSection
-from hpcpdf.model.distances import AssignedDistances
+from hpcpdf.model.distances import AssignedDistances, DistanceBatch
 from hpcpdf.model.features import PdfBatch
 
 
@@ -68,6 +68,8 @@ class ConditionalModel(nn.Module, ABC):
     """
 
     kind: ClassVar[str]
+    sparse: ClassVar[bool] = False
+    """Whether a batch may pass by some parameters, so that they get no gradient."""
 
     def __init__(self, section: ModelSection, length: float) -> None:
         super().__init__()
@@ -86,21 +88,37 @@ class ConditionalModel(nn.Module, ABC):
     def targets(self, arrays: TrainingArrays) -> dict[str, Tensor]:
         """What it learns to produce, on the CPU; the first axis is the sample."""
 
+    def draw(self, n: int, generator: torch.Generator, *, noisy: bool = False) -> dict[str, Tensor]:
+        """All random numbers that `loss` needs for `n` samples, and with `noisy` those of `augment`.
+
+        They join the data of a batch: on the CPU, the first axis is the sample. Nothing else in training is random, so
+        that a sample's numbers do not depend on which process works on it.
+        """
+        return {}
+
     def augment(self, data: dict[str, Tensor], amplitude: float) -> dict[str, Tensor]:
         """A noisy copy of the inputs of a training batch."""
         return data
 
     @abstractmethod
-    def loss(self, data: dict[str, Tensor], kl_weight: float) -> tuple[Tensor, dict[str, float]]:
-        """Mean loss of a batch and its parts."""
+    def loss(self, data: dict[str, Tensor], kl_weight: float) -> tuple[Tensor, dict[str, Tensor]]:
+        """Mean loss of a batch and its parts, these without gradient."""
 
-    def forward(self, data: dict[str, Tensor], kl_weight: float) -> tuple[Tensor, dict[str, float]]:
+    def forward(self, data: dict[str, Tensor], kl_weight: float) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss, under the name that distributed wrappers call."""
         return self.loss(data, kl_weight)
 
     @abstractmethod
     def sample(self, batch: PdfBatch, n_samples: int, generator: torch.Generator, spread: float = 1.0) -> Samples:
         """Draw structures for the one PDF in `batch`; `spread` widens the prior, 0 gives its mean."""
+
+    @abstractmethod
+    def most_likely(self, batch: PdfBatch) -> DistanceBatch:
+        """The structure at the mean of the prior for each PDF of `batch`.
+
+        What `sample` gives for one sample and `spread` 0, for many PDFs at once. The last digits may depend on which
+        PDFs share a batch: matrix products of other sizes round differently.
+        """
 
     @abstractmethod
     def interpolate(self, ends: PdfBatch, fractions: NDArray[np.float64]) -> list[AssignedDistances]:

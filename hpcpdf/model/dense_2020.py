@@ -20,7 +20,7 @@ from torch.nn import functional
 from hpcpdf.config import ModelSection
 from hpcpdf.errors import ConfigError
 from hpcpdf.model.base import ConditionalModel, Samples, TrainingArrays, gaussian_kl
-from hpcpdf.model.distances import AssignedDistances
+from hpcpdf.model.distances import AssignedDistances, DistanceBatch
 from hpcpdf.model.features import R_POINTS, PdfBatch, normalised
 from hpcpdf.solver.satellites import satellites
 
@@ -48,7 +48,7 @@ class GatedConv(nn.Module):
         return out
 
 
-class _Dense2020(ConditionalModel):
+class Dense2020(ConditionalModel):
     """The layers that both twins share."""
 
     def __init__(self, section: ModelSection, length: float) -> None:
@@ -92,6 +92,8 @@ class _Dense2020(ConditionalModel):
         positions = torch.full((len(arrays.n_atoms), N_NODES, 3), torch.nan)
         given = torch.from_numpy(arrays.positions[:, :N_NODES].astype(np.float32))
         positions[:, : given.shape[1]] = given
+        if self.section.order == "arbitrary":
+            _shuffle(positions, arrays.n_atoms)
         positions = (positions - positions[:, :1]) / self.length
         return {
             "positions": positions,
@@ -141,18 +143,47 @@ class _Dense2020(ConditionalModel):
         mean, log_spread = self._prior(self.inputs(batch)["x"][:1].to(self.device))
         noise = torch.randn(n_samples, self.latent, generator=generator).to(self.device)
         z = self._draw(mean, log_spread, noise * spread)
-        structures = self._structures(z)
+        structures = self.structures(z)
         return Samples(structures, np.arange(len(structures)) if len(structures) > 1 else np.zeros(n_samples, np.int64))
+
+    @torch.no_grad()
+    def most_likely(self, batch: PdfBatch) -> DistanceBatch:
+        # Copied into torch's own, aligned memory: products may round differently elsewhere.
+        mean, _ = self._prior(self.inputs(batch)["x"].clone().to(self.device))
+        graphs = self._decode(mean)
+        counts = self._counted(graphs).clamp(min=2).cpu().numpy().astype(np.int64)
+        data = graphs.clamp_(min=0.0).cpu().numpy()
+        n = len(data)
+        return DistanceBatch(data[:, :, :N_NODES], data[:, :, N_NODES:], counts, np.full(n, self.length), [""] * n)
 
     @torch.no_grad()
     def interpolate(self, ends: PdfBatch, fractions: NDArray[np.float64]) -> list[AssignedDistances]:
         first, second = self._prior(self.inputs(ends)["x"].to(self.device))[0]
         way = torch.from_numpy(fractions.astype(np.float32)).to(self.device)[:, None]
-        return self._structures(torch.lerp(first, second, way))
+        return self.structures(torch.lerp(first, second, way))
 
-    def _structures(self, z: Tensor) -> list[AssignedDistances]:
+    @torch.no_grad()
+    def latent_prior(self, batch: PdfBatch) -> tuple[Tensor, Tensor]:
+        """Mean and logarithm of the width of z that the PDFs alone suggest, each (n, L)."""
+        return self._prior(self.inputs(batch)["x"].to(self.device))
+
+    @torch.no_grad()
+    def latent_posterior(self, batch: PdfBatch, arrays: TrainingArrays) -> tuple[Tensor, Tensor]:
+        """The same with the structures known: what the encoder says; each (n, L)."""
+        data = {**self.inputs(batch), **self.targets(arrays)}
+        data = {name: tensor.to(self.device) for name, tensor in data.items()}
+        return self._encode(data, self._graph(data))
+
+    def latent_sample(self, mean: Tensor, log_spread: Tensor, generator: torch.Generator) -> Tensor:
+        """One z for each row: a sample, or the mean in the model without sampling."""
+        noise = torch.randn(mean.shape, generator=generator).to(self.device)
+        return self._draw(mean.expand_as(noise), log_spread, noise)
+
+    @torch.no_grad()
+    def structures(self, z: Tensor, n_atoms: NDArray[np.int64] | None = None) -> list[AssignedDistances]:
+        """What z (n, L) decodes to; `n_atoms` (n,) takes the place of the numbers of atoms that the model finds."""
         graphs = self._decode(z)
-        counts = self._counted(graphs).clamp(min=2)
+        counts = self._counted(graphs).clamp(min=2) if n_atoms is None else n_atoms
         return [self._structure(graph, int(n)) for graph, n in zip(graphs, counts, strict=True)]
 
     def _draw(self, mean: Tensor, log_spread: Tensor, noise: Tensor) -> Tensor:
@@ -166,30 +197,40 @@ class _Dense2020(ConditionalModel):
         return AssignedDistances(between, np.maximum(data[:n, N_NODES:], 0.0), self.length)
 
 
-class Cvae2020(_Dense2020):
+def _shuffle(positions: Tensor, n_atoms: NDArray[np.int64]) -> None:
+    """Put the atoms of every structure into an order of its own, the same whenever the same data are read."""
+    rng = np.random.default_rng(0)
+    for atoms, n in zip(positions, n_atoms, strict=True):
+        atoms[:n] = atoms[torch.from_numpy(rng.permutation(n))]
+
+
+class Cvae2020(Dense2020):
     """Squared error of the distances plus the divergence of posterior and prior."""
 
     kind: ClassVar[str] = "cvae-2020"
 
-    def loss(self, data: dict[str, Tensor], kl_weight: float) -> tuple[Tensor, dict[str, float]]:
+    def draw(self, n: int, generator: torch.Generator, *, noisy: bool = False) -> dict[str, Tensor]:
+        return {"latent": torch.randn(n, self.latent, generator=generator)}
+
+    def loss(self, data: dict[str, Tensor], kl_weight: float) -> tuple[Tensor, dict[str, Tensor]]:
         graph = self._graph(data)
         mean, spread = self._encode(data, graph)
         prior_mean, prior_spread = self._prior(data["x"])
-        predicted = self._decode(mean + spread.exp() * torch.randn_like(mean))
+        predicted = self._decode(mean + spread.exp() * data["latent"])
         n = len(graph)
         error = functional.mse_loss(predicted, graph, reduction="sum") / n
         kl = gaussian_kl(mean, spread, prior_mean, prior_spread) / n
         wrong = (self._counted(predicted) != data["n_atoms"]).float().mean()
-        parts = {"error": float(error.detach()), "kl": float(kl.detach()), "wrong_counts": float(wrong)}
+        parts = {"error": error.detach(), "kl": kl.detach(), "wrong_counts": wrong}
         return error + kl_weight * kl, parts
 
 
-class Dae2020(_Dense2020):
+class Dae2020(Dense2020):
     """The twin without sampling; the squared distance between both latent vectors takes the divergence's place."""
 
     kind: ClassVar[str] = "dae-2020"
 
-    def loss(self, data: dict[str, Tensor], kl_weight: float) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, data: dict[str, Tensor], kl_weight: float) -> tuple[Tensor, dict[str, Tensor]]:
         graph = self._graph(data)
         mean, _ = self._encode(data, graph)
         prior_mean, _ = self._prior(data["x"])
@@ -198,8 +239,8 @@ class Dae2020(_Dense2020):
         error = functional.mse_loss(predicted, graph, reduction="sum") / n
         apart = ((mean - prior_mean) ** 2).sum() / n
         wrong = (self._counted(predicted) != data["n_atoms"]).float().mean()
-        parts = {"error": float(error.detach()), "latent": float(apart.detach()), "wrong_counts": float(wrong)}
+        parts = {"error": error.detach(), "latent": apart.detach(), "wrong_counts": wrong}
         return error + kl_weight * apart, parts
 
     def _draw(self, mean: Tensor, log_spread: Tensor, noise: Tensor) -> Tensor:
-        return mean[:1]
+        return mean

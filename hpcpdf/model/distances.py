@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +36,34 @@ class AssignedDistances:
     @property
     def n_atoms(self) -> int:
         return len(self.distances)
+
+
+@dataclass(frozen=True)
+class DistanceBatch:
+    """What a decoder predicts for B structures, each in units of its own `length`.
+
+    Attributes
+    ----------
+    distances : list of (n_i, n_i) float32, or (B, N, N) float32
+        Between atoms i and j; an array is padded, and need not be symmetric.
+    satellite_distances : list of (n_i, S) float32, or (B, N, S) float32
+        From atom i to satellite s.
+    n_atoms : (B,) int64
+        Atoms of each structure.
+    length : (B,) float64
+        Å per unit.
+    families : list of str
+        "" where the model does not tell.
+    """
+
+    distances: Sequence[NDArray[np.float32]] | NDArray[np.float32]
+    satellite_distances: Sequence[NDArray[np.float32]] | NDArray[np.float32]
+    n_atoms: NDArray[np.int64]
+    length: NDArray[np.float64]
+    families: list[str]
+
+    def __len__(self) -> int:
+        return len(self.n_atoms)
 
 
 def assigned_distances(

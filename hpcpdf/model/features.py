@@ -65,6 +65,21 @@ def to_network_grid(r: ArrayLike, g: ArrayLike) -> Floats:
     return np.asarray(np.interp(grid, np.asarray(r, float), np.asarray(g, float), left=0.0, right=0.0))
 
 
+def all_to_network_grid(r: ArrayLike, pdfs: ArrayLike) -> Floats:
+    """`to_network_grid` of many PDFs (n, R) on one grid (R,), to the bit."""
+    known, values = np.asarray(r, float), np.asarray(pdfs, float)
+    grid = R_STEP * np.arange(R_POINTS)
+    inside = np.flatnonzero((grid >= known[0]) & (grid <= known[-1]))
+    index = np.clip(np.searchsorted(known, grid[inside], side="right") - 1, 0, len(known) - 2)
+    out = np.zeros((len(values), R_POINTS))
+    low = values[:, index]
+    slope = (values[:, index + 1] - low) / (known[index + 1] - known[index])
+    out[:, inside] = slope * (grid[inside] - known[index]) + low
+    # np.interp gives the last value itself, without rounding.
+    out[:, inside[grid[inside] == known[-1]]] = values[:, -1:]
+    return out
+
+
 def normalised(pdf: Floats) -> Floats:
     """Set `pdf` (n, 301) to zero below 1 Å and divide each by its maximum (Å^-2 to dimensionless)."""
     out = np.array(pdf, dtype=float)

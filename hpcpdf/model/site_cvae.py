@@ -23,8 +23,9 @@ from torch.nn import functional
 from hpcpdf.clusters.template import template
 from hpcpdf.config import FAMILIES, ModelSection
 from hpcpdf.model.base import ConditionalModel, Samples, TrainingArrays, gaussian_kl
-from hpcpdf.model.distances import AssignedDistances, assigned_distances
+from hpcpdf.model.distances import AssignedDistances, DistanceBatch, assigned_distances
 from hpcpdf.model.features import X_GRID, PdfBatch, reduced
+from hpcpdf.model.sites import largest_pieces, site_distances
 from hpcpdf.solver.satellites import satellites
 
 _BONDED = 1.3  # in nearest-neighbour distances
@@ -49,6 +50,7 @@ class SiteCvae(ConditionalModel):
     """See the module's docstring; sizes from `ModelSection`."""
 
     kind: ClassVar[str] = "site-cvae"
+    sparse: ClassVar[bool] = True  # sites of families that a batch lacks
 
     def __init__(self, section: ModelSection, length: float) -> None:
         super().__init__(section, length)
@@ -77,24 +79,30 @@ class SiteCvae(ConditionalModel):
             "sites": torch.from_numpy(arrays.sites.astype(np.int16)),
         }
 
+    def draw(self, n: int, generator: torch.Generator, *, noisy: bool = False) -> dict[str, Tensor]:
+        drawn = {"latent": torch.randn(n, self.latent, generator=generator)}
+        if noisy:
+            drawn["white"] = torch.randn(n, 1, len(X_GRID) + 4, generator=generator)
+            drawn["strength"] = torch.rand(n, 1, generator=generator)
+        return drawn
+
     def augment(self, data: dict[str, Tensor], amplitude: float) -> dict[str, Tensor]:
         """Add smooth noise, of a relative amplitude drawn up to `amplitude` for each sample."""
         x = data["x"]
         n = len(X_GRID)
-        white = torch.randn(len(x), 1, n + 4)
-        kernel = torch.tensor([[[0.1, 0.25, 0.3, 0.25, 0.1]]]) / 0.49
-        noise = functional.conv1d(white, kernel)[:, 0] * (amplitude * torch.rand(len(x), 1))
-        grid = torch.from_numpy((X_GRID / 4.0).astype(np.float32))
-        added = torch.cat([noise, noise * grid, torch.zeros(len(x), x.shape[1] - 2 * n)], dim=1)
-        return {**data, "x": x + added.to(x.device)}
+        kernel = torch.tensor([[[0.1, 0.25, 0.3, 0.25, 0.1]]], device=x.device) / 0.49
+        noise = functional.conv1d(data["white"], kernel)[:, 0] * (amplitude * data["strength"])
+        grid = torch.from_numpy((X_GRID / 4.0).astype(np.float32)).to(x.device)
+        added = torch.cat([noise, noise * grid, x.new_zeros(len(x), x.shape[1] - 2 * n)], dim=1)
+        return {**data, "x": x + added}
 
-    def loss(self, data: dict[str, Tensor], kl_weight: float) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, data: dict[str, Tensor], kl_weight: float) -> tuple[Tensor, dict[str, Tensor]]:
         condition = self.condition(data["x"])
         family, sites = data["family"], data["sites"].long()
         family_loss = functional.cross_entropy(self.family_head(condition).float(), family, reduction="sum")
         site_loss = condition.new_zeros(())
         kl = condition.new_zeros(())
-        wrong_counts = 0
+        wrong_counts = torch.zeros((), device=condition.device)
         for index in range(len(FAMILIES)):
             rows = torch.nonzero(family == index)[:, 0]
             if len(rows) == 0:
@@ -108,17 +116,17 @@ class SiteCvae(ConditionalModel):
             prior_mean, prior_spread = self._gaussian(self.prior(c))
             code = functional.silu(self.read_sites[index](occupied) / 4.0)
             mean, spread = self._gaussian(self.posterior(torch.cat([code, c], dim=1)))
-            z = mean + spread.exp() * torch.randn_like(mean)
+            z = mean + spread.exp() * data["latent"][rows]
             logits = self._logits(z, c, index)
             site_loss = site_loss + functional.binary_cross_entropy_with_logits(logits, occupied, reduction="sum")
             kl = kl + gaussian_kl(mean, spread, prior_mean, prior_spread)
-            wrong_counts += int(((logits > 0).sum(1) != (chosen >= 0).sum(1)).sum())
+            wrong_counts = wrong_counts + ((logits > 0).sum(1) != (chosen >= 0).sum(1)).sum()
         n = len(family)
         total = (site_loss + kl_weight * kl + family_loss) / n
         parts = {
-            "sites": float(site_loss.detach()) / n,
-            "kl": float(kl.detach()) / n,
-            "family": float(family_loss.detach()) / n,
+            "sites": site_loss.detach() / n,
+            "kl": kl.detach() / n,
+            "family": family_loss.detach() / n,
             "wrong_counts": wrong_counts / n,
         }
         return total, parts
@@ -159,6 +167,26 @@ class SiteCvae(ConditionalModel):
                 index.append(chosen.setdefault((family, sites.tobytes()), len(chosen)))
         found = [self._structure(f, np.frombuffer(raw, dtype=np.int64), nn_distance) for f, raw in chosen]
         return Samples(found, np.array(index))
+
+    @torch.no_grad()
+    def most_likely(self, batch: PdfBatch) -> DistanceBatch:
+        """See `ConditionalModel.most_likely`; each PDF's most probable family is taken."""
+        data = self.inputs(batch)
+        # Copied into torch's own, aligned memory: products may round differently elsewhere.
+        condition = self.condition(data["x"].clone().to(self.device))
+        family = self.family_head(condition).argmax(dim=1)
+        c = torch.cat([condition, self.family_mark(family)], dim=1)
+        mean, _ = self._gaussian(self.prior(c))
+        code = functional.silu(self.decoder(torch.cat([mean, c], dim=1)))
+        pieces: list[NDArray[np.int64]] = [np.empty(0, dtype=np.int64)] * len(batch)
+        for index in family.unique().tolist():
+            rows = torch.nonzero(family == index)[:, 0]
+            occupied = (self.write_sites[index](code[rows]) > 0).cpu().numpy()
+            for row, sites in zip(rows.tolist(), largest_pieces(FAMILIES[index], _BONDED, occupied), strict=True):
+                pieces[row] = sites
+        families = [FAMILIES[index] for index in family.tolist()]
+        around = satellites(self.section.satellites)
+        return site_distances(families, pieces, data["nn"].numpy().astype(np.float64), around, self.length)
 
     @torch.no_grad()
     def interpolate(self, ends: PdfBatch, fractions: NDArray[np.float64]) -> list[AssignedDistances]:

@@ -1,19 +1,8 @@
-"""Many PDFs → structures: blocks of rows, each finished file by file, on any number of ranks.
+"""Many PDFs → structures, by any number of threads, ranks and array tasks, in memory that does not grow with them.
 
-``results.h5`` holds a row for each PDF:
-
-=================  ================  =========================================================================
-row                (n,)              row of the source file
-rw, pearson        (n,)              agreement of the best structure after the fit
-scale, zoom        (n,)              fitted; lengths are multiplied by zoom
-biso, qdamp        (n,)              fitted, Å^2 and 1/Å
-n_atoms            (n,)              atoms of the best structure
-positions          (n, N, 3) float   the best structure, zoom applied, Å, padded with NaN
-g_obs, g_calc      (n, R)            on ``r`` (R,), Å and Å^-2
-rw_samples         (n, K)            R_w of every sample over a scan of zoom, Biso, Qdamp
-n_atoms_samples    (n, K)            atoms of every sample
-family             (n,) bytes        template of the best structure, empty where the model does not tell
-=================  ================  =========================================================================
+With more samples than one, a PDF gets the careful treatment (`hpcpdf.reconstruct.ranked`): samples, ranking, fits. With
+one it gets the structure at the mean of the prior and a quick comparison (`hpcpdf.reconstruct.likely`), thousands of
+PDFs a second. Blocks, restarts and the merge are those of `hpcpdf.reconstruct.blocks`.
 """
 
 from __future__ import annotations
@@ -21,8 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import shutil
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,101 +22,186 @@ from typing import Any
 
 import h5py
 import numpy as np
-from ase.data import chemical_symbols
-from numpy.typing import ArrayLike, NDArray
+import torch
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from hpcpdf.clusters.elements import metallic_radius
+import hpcpdf
 from hpcpdf.config import ReconstructSection, RunConfig
-from hpcpdf.dataset.reader import open_dataset, read_pdfs
-from hpcpdf.dataset.schema import PARAMS, Arrays
-from hpcpdf.errors import ConfigError, DataError, LaunchError
+from hpcpdf.dataset.reader import open_dataset
+from hpcpdf.dataset.schema import Arrays
+from hpcpdf.errors import ConfigError, DataError
 from hpcpdf.model.base import ConditionalModel
-from hpcpdf.model.features import PdfBatch, to_network_grid
 from hpcpdf.model.store import load_model
-from hpcpdf.pdf.fit import PdfFitter
-from hpcpdf.pdf.gr import MeasuredPdf
-from hpcpdf.reconstruct.propose import propose
-from hpcpdf.reconstruct.rank import Ranker
-from hpcpdf.stage import Context, atomic_path, is_finished, mark_finished, relevant, stop_on_signals
+from hpcpdf.pdf.simulate import thread_count
+from hpcpdf.reconstruct import blocks as blockwise
+from hpcpdf.reconstruct.blocks import Blocks
+from hpcpdf.reconstruct.likely import PASS, Likely
+from hpcpdf.reconstruct.ranked import Ranked, stack
+from hpcpdf.reconstruct.results import FORMAT, FORMAT_VERSION, RowStatus, read_results
+from hpcpdf.reconstruct.sources import Source, SplitSource, count_status, describe_status, file_source
+from hpcpdf.stage import Context, is_finished, mark_finished, relevant, stop_on_signals
+
+__all__ = [
+    "FORMAT",
+    "FORMAT_VERSION",
+    "Job",
+    "RowStatus",
+    "file_job",
+    "merge_shares",
+    "read_results",
+    "reconstruct",
+    "reconstruct_file",
+    "reconstruct_share",
+    "run",
+    "run_share",
+]
 
 log = logging.getLogger(__name__)
 
-FORMAT = "hpcpdf-reconstruction"
-FORMAT_VERSION = 1
-BLOCK = 32
-"""PDFs in a block; each block is a file of its own until all are merged."""
-
-_FITTED = 4  # best structures of the scan that are fitted
-_UNITS = {
-    "positions": "angstrom",
-    "r": "angstrom",
-    "g_obs": "angstrom^-2",
-    "g_calc": "angstrom^-2",
-    "biso": "angstrom^2",
-    "qdamp": "angstrom^-1",
-}
+RANKED_BLOCK = 32
+"""PDFs in a block of the careful way."""
+LIKELY_BLOCK = 2 * PASS
+"""PDFs in a block of the fast way."""
 
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """What is reconstructed, and how.
+    """What is reconstructed, and how: the work that blocks are made of.
 
     Attributes
     ----------
-    r : (R,)
-        Grid, Å.
-    arrays : dict
-        ``row`` (n,), ``pdf`` (n, R), ``z`` (n,), ``params`` (n, 7) as in a data set.
+    source
+        The PDFs.
+    model, section, seed
+        As in a configuration; of `section` only `n_samples` and `r_range` count.
+    fast
+        Whether every PDF gets the structure at the mean of the prior alone.
+    n_threads
+        Threads: blocks at a time in the fast way, else of the kernels.
     """
 
-    r: NDArray[np.float64]
-    arrays: Arrays
+    source: Source
     model: ConditionalModel
     section: ReconstructSection
     seed: int
+    fast: bool = False
     n_threads: int | None = None
 
     def __len__(self) -> int:
-        return len(self.arrays["row"])
+        return len(self.source)
+
+    @property
+    def smallest_block(self) -> int:
+        return LIKELY_BLOCK if self.fast else RANKED_BLOCK
+
+    @property
+    def constants(self) -> Arrays:
+        return {} if self.fast else {"r": self.source.r[self._ranked.compared]}
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        return {"source": self.source.name, "mode": "likely" if self.fast else "ranked"}
 
     @cached_property
-    def digest(self) -> str:
-        """Names everything that decides the results, so that blocks of another job are never taken for this one's."""
-        model = self.model
-        settings = [
-            self.section.model_dump(mode="json"),
+    def settings(self) -> str:
+        section = {"n_samples": self.section.n_samples, "r_range": self.section.r_range}
+        described = [
+            hpcpdf.__version__,
+            self.fast,
+            len(self),
+            self.smallest_block,
+            section,
             self.seed,
-            model.section.model_dump(mode="json"),
-            model.length,
+            self.model.section.model_dump(mode="json"),
+            self.model.length,
         ]
-        state = hashlib.blake2b(json.dumps(settings).encode(), digest_size=16)
-        tensors = {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
-        for name, values in {"r": self.r, **self.arrays, **tensors}.items():
-            state.update(f"{name} {values.dtype} {values.shape}".encode())
-            state.update(np.ascontiguousarray(values).tobytes())
+        state = hashlib.blake2b(json.dumps(described).encode(), digest_size=16)
+        tensors = {name: tensor.cpu().numpy() for name, tensor in self.model.state_dict().items()}
+        for name, values in {"r": self.source.r, **tensors}.items():
+            _add(state, name, values)
         return state.hexdigest()
+
+    def rows(self, first: int, last: int) -> NDArray[np.integer[Any]]:
+        return self.source.rows(first, last)
+
+    def identity(self, first: int, last: int) -> str:
+        state = hashlib.blake2b(digest_size=16)
+        for name, values in sorted(self.source.read(first, last).items()):
+            _add(state, name, values)
+        return state.hexdigest()
+
+    def compute(self, first: int, last: int, halted: Callable[[], bool]) -> Arrays | None:
+        arrays = self.source.read(first, last)
+        if self.fast:
+            return self._likely(arrays)
+        results = []
+        for k in range(last - first):
+            if halted():
+                return None
+            results.append(self._ranked.one({name: values[k : k + 1] for name, values in arrays.items()}))
+        return stack(results)
+
+    @cached_property
+    def _likely(self) -> Likely:
+        return Likely(self.model, self.source.r, self.section.r_range)
+
+    @cached_property
+    def _ranked(self) -> Ranked:
+        return Ranked(self.model, self.source.r, self.section, self.seed, self.n_threads)
+
+    def blocks_at_a_time(self, context: Context) -> int:
+        """Threads that work on blocks: all cores for a single process, one for a rank that was not told."""
+        if not self.fast:
+            return 1
+        if self.n_threads is None and context.world > 1 and not os.environ.get("OMP_NUM_THREADS"):
+            return 1
+        return thread_count(self.n_threads)
+
+
+def _add(state: Any, name: str, values: NDArray[Any]) -> None:
+    state.update(f"{name} {values.dtype} {values.shape}".encode())
+    state.update(np.ascontiguousarray(values).view(np.uint8).data if values.size else b"")
 
 
 def run(config: RunConfig, context: Context) -> Path:
-    """Reconstruct a split of ``<run.out>/dataset`` with ``<run.out>/model``; leaves ``<run.out>/reconstruct``."""
-    folder = config.run.out / "reconstruct"
-    settings = relevant(config, "clusters", "pdf", "dataset", "model", "training", "reconstruct")
+    """Reconstruct a split of ``<run.out>/dataset`` with ``<run.out>/model``; leaves ``<run.out>/reconstruct``.
+
+    Always the careful way: what comes after it needs fits. Blocks that `run_share` has finished are taken as they are.
+    """
+    folder, settings = _stage(config)
     if is_finished(folder, settings):
         log.info("%s: already reconstructed", folder)
         return folder
+    job = _stage_job(config)
+    with stop_on_signals(context), context.together():
+        summary = reconstruct(job, folder / "results.h5", context)
+        if context.rank == 0:
+            mark_finished(folder, settings, summary=summary)
+    return folder
+
+
+def run_share(config: RunConfig, context: Context, worker: int, workers: int) -> int:
+    """The part of `run` that is one of several workers'; returns the PDFs reconstructed. `run` ends the stage."""
+    folder, settings = _stage(config)
+    if is_finished(folder, settings):
+        return 0
+    with stop_on_signals(context):
+        return reconstruct_share(_stage_job(config), folder / "results.h5", context, worker, workers)
+
+
+def _stage(config: RunConfig) -> tuple[Path, dict[str, Any]]:
+    sections = ("clusters", "pdf", "dataset", "model", "training", "reconstruct")
+    return config.run.out / "reconstruct", relevant(config, *sections)
+
+
+def _stage_job(config: RunConfig) -> Job:
     section = config.reconstruct
     dataset = open_dataset(config.run.out / "dataset" / "dataset.h5")
     rows = dataset.rows(section.split)[: section.limit]
     if not len(rows):
         raise DataError(f"{dataset.path}: the {section.split} split is empty; raise clusters.n")
-    arrays = dataset.take(rows, ("pdf", "z", "params"))
-    job = Job(dataset.r, {**arrays, "row": rows}, load_model(config.run.out / "model"), section, config.run.seed)
-    with stop_on_signals(context), context.together():
-        summary = reconstruct(job, folder / "results.h5", context, source=str(dataset.path.name))
-        if context.rank == 0:
-            mark_finished(folder, settings, summary=summary)
-    return folder
+    return Job(SplitSource(dataset, rows), load_model(config.run.out / "model"), section, config.run.seed)
 
 
 def reconstruct_file(
@@ -138,188 +215,127 @@ def reconstruct_file(
     qmin: float | None = None,
     qmax: float | None = None,
     seed: int = 0,
+    n_threads: int | None = None,
 ) -> Path:
-    """Reconstruct every PDF of an HDF5 file (``pdf``, ``r``; maybe ``z`` and ``params``) into the file `out`.
+    """Reconstruct every PDF of an HDF5 file into the file `out`; with one sample, the fast way.
+
+    Parameters
+    ----------
+    path
+        HDF5 file with ``pdf`` and ``r``, maybe ``z`` and ``params``.
+    out
+        File for the results.
+    model, section, seed, n_threads
+        As in `Job`.
+    context
+        Where this process runs.
+    element, qmin, qmax
+        Symbol and limits of the transform (1/Å) for files that do not say them.
 
     Raises
     ------
     ConfigError
         If the file does not say the element, or the limits of the transform, and neither do the arguments.
     """
-    pdfs = read_pdfs(path)
-    if out.exists() and out.samefile(path):
-        raise ConfigError(f"--out {out}: is the input file")
-    arrays = pdfs.read()
-    n = len(pdfs)
-    if n == 0:
-        raise DataError(f"{path}: holds no PDFs")
-    if element is not None:
-        metallic_radius(element)
-        arrays["z"] = np.full(n, chemical_symbols.index(element))
-    if "z" not in arrays:
-        raise ConfigError(f"{path}: has no dataset z (atomic numbers); name the element, for example --element Pt")
-    if qmin is not None and qmax is not None:
-        arrays["params"] = np.tile([qmin, qmax, *[0.0] * (len(PARAMS) - 2)], (n, 1))
-    if "params" not in arrays:
-        raise ConfigError(f"{path}: has no dataset params; give --qmin and --qmax")
-    job = Job(pdfs.r, {**arrays, "row": np.arange(n)}, model, section, seed)
+    job = file_job(path, out, model, section, element=element, qmin=qmin, qmax=qmax, seed=seed, n_threads=n_threads)
     with stop_on_signals(context), context.together():
-        reconstruct(job, out, context, source=path.name)
+        reconstruct(job, out, context)
     return out
 
 
-def reconstruct(job: Job, out: Path, context: Context, *, source: str) -> dict[str, Any]:
+def file_job(
+    path: Path,
+    out: Path,
+    model: ConditionalModel,
+    section: ReconstructSection,
+    *,
+    element: str | None = None,
+    qmin: float | None = None,
+    qmax: float | None = None,
+    seed: int = 0,
+    n_threads: int | None = None,
+) -> Job:
+    """The job of `reconstruct_file`, which documents the arguments."""
+    source = file_source(path, element=element, qmin=qmin, qmax=qmax)
+    if out.exists() and out.samefile(source.pdfs.path):
+        raise ConfigError(f"--out {out}: is the input file")
+    return Job(source, model, section, seed, fast=section.n_samples == 1, n_threads=n_threads)
+
+
+def reconstruct(job: Job, out: Path, context: Context) -> dict[str, Any]:
     """Reconstruct every PDF of a job into the file `out`, going on where an earlier call stopped.
 
     Block b belongs to rank ``b % world``. Rank 0 merges them when every block is there.
+
+    Returns
+    -------
+    dict
+        ``pdfs``, ``samples``, ``seconds``, and on rank 0 ``passed_over``: how many for which reason.
 
     Raises
     ------
     LaunchError
         When a signal asked to stop.
     """
-    if _is_block(out, job.digest):
-        log.info("%s: already reconstructed", out)
-        return {"pdfs": len(job), "samples": job.section.n_samples, "seconds": 0.0}
-    # Ranks and trilateration use the cores; a pool of threads for every small product would only be in their way.
-    with threadpool_limits(1):
-        return _reconstruct(job, out, context, source)
-
-
-def _reconstruct(job: Job, out: Path, context: Context, source: str) -> dict[str, Any]:
-    parts = out.with_suffix(".parts")
-    blocks = [slice(k, min(k + BLOCK, len(job))) for k in range(0, len(job), BLOCK)]
-    start, done = time.monotonic(), 0
-    mine = [
-        b for b in range(context.rank, len(blocks), context.world) if not _is_block(parts / f"{b:06d}.h5", job.digest)
-    ]
-    for count, b in enumerate(mine):
-        results = []
-        for index in range(blocks[b].start, blocks[b].stop):
-            if context.stop:
-                raise LaunchError(f"{out}: stopped by a signal; run the same command again to go on")
-            if context.stopping():
-                return {}
-            results.append(_one(job, index))
-            done += 1
-        with atomic_path(parts / f"{b:06d}.h5") as temporary:
-            _write(temporary, _stack(results), job.r[_fitted_range(job)], source, job.digest)
-        rate = done / (time.monotonic() - start)
-        left = sum(blocks[k].stop - blocks[k].start for k in mine[count + 1 :]) / rate
-        log.info("reconstruct: %d of %d blocks, %.1f PDFs/s a rank, %.0f s left", count + 1, len(mine), rate, left)
+    start = time.monotonic()
+    reconstruct_share(job, out, context, context.rank, context.world)
     context.gather(None)
+    summary: dict[str, Any] = {"pdfs": len(job), "samples": job.section.n_samples}
     if context.rank == 0:
-        _merge(parts, len(blocks), out, job, source)
-    return {"pdfs": len(job), "samples": job.section.n_samples, "seconds": time.monotonic() - start}
+        summary["passed_over"] = merge_shares(job, out)
+    return {**summary, "seconds": time.monotonic() - start}
 
 
-def _one(job: Job, index: int) -> Arrays:
-    """Best structure for one PDF."""
-    a, section = job.arrays, job.section
-    params = dict(zip(PARAMS, a["params"][index], strict=True))
-    element = chemical_symbols[int(a["z"][index])]
-    pdf = a["pdf"][index].astype(np.float64)
-    measured = MeasuredPdf(job.r, pdf, qmin=params["qmin"], qmax=params["qmax"], source=f"PDF {a['row'][index]}")
-    batch = PdfBatch(
-        to_network_grid(job.r, pdf)[None],
-        np.array([params["qmin"]]),
-        np.array([params["qmax"]]),
-        np.array([2.0 * metallic_radius(element)]),
-    )
-    seed = int(np.random.SeedSequence(job.seed, spawn_key=(int(a["row"][index]),)).generate_state(1)[0])
-    proposals = propose(job.model, batch, section.n_samples, seed, job.n_threads)
-    ranker = Ranker(job.r, pdf, params["qmin"], params["qmax"], section.r_range, n_threads=job.n_threads)
-    ranking = ranker.rank(proposals.positions)
-    best = ranking.order()[:_FITTED]
-    fits = PdfFitter(measured, section.r_range).fit([proposals.positions[k] for k in best])
-    top = int(np.argmin([fit.rw for fit in fits]))
-    chosen, fit = int(best[top]), fits[top]
-    positions = proposals.positions[chosen] * fit.zoom
-    counts = np.array([len(x) for x in proposals.positions])
-    columns: dict[str, ArrayLike] = {
-        "row": np.int64(a["row"][index]),
-        "rw": np.float64(fit.rw),
-        "pearson": np.float64(fit.pearson),
-        "scale": np.float64(fit.scale),
-        "zoom": np.float64(fit.zoom),
-        "biso": np.float64(fit.biso),
-        "qdamp": np.float64(fit.qdamp),
-        "n_atoms": np.int16(len(positions)),
-        "positions": positions.astype(np.float32),
-        "g_obs": fit.g_obs,
-        "g_calc": fit.g_calc,
-        "rw_samples": _padded(ranking.rw[proposals.index], section.n_samples),
-        "n_atoms_samples": _padded(counts[proposals.index], section.n_samples, 0).astype(np.int16),
-        "family": np.bytes_(proposals.families[chosen]),
-    }
-    return {name: np.asarray(value) for name, value in columns.items()}
+def reconstruct_share(job: Job, out: Path, context: Context, worker: int, workers: int) -> int:
+    """Compute the blocks of one of several workers (ranks, or ranks of array tasks); returns the rows computed.
+
+    Blocks lie beside `out` until `merge_shares` joins them. Those that any earlier worker has finished are kept.
+    """
+    blocks = Blocks(job, parts_of(out))
+    if blockwise.is_merged(blocks, out):
+        log.info("%s: already reconstructed", out)
+        return 0
+    with _one_thread_each():
+        mine = blocks.share(worker, workers)
+        return blockwise.compute(blocks, mine, context, n_threads=job.blocks_at_a_time(context))
 
 
-def _padded(values: NDArray[Any], n: int, fill: float = np.nan) -> NDArray[Any]:
-    return np.concatenate([values, np.full(n - len(values), fill, dtype=values.dtype)])
+def merge_shares(job: Job, out: Path) -> dict[str, int]:
+    """Join the blocks of all workers into `out`, after making sure that every PDF is there once.
 
-
-def _fitted_range(job: Job) -> NDArray[np.bool_]:
-    low, high = job.section.r_range
-    return np.asarray((job.r >= low - 1e-9) & (job.r <= high + 1e-9))
-
-
-def _stack(results: list[Arrays]) -> Arrays:
-    """One array a column; positions are padded to the largest structure."""
-    largest = max(int(item["n_atoms"]) for item in results)
-    for item in results:
-        item["positions"] = np.pad(
-            item["positions"], ((0, largest - len(item["positions"])), (0, 0)), constant_values=np.nan
-        )
-    columns = {name: np.stack([item[name] for item in results]) for name in results[0]}
-    columns["family"] = columns["family"].astype("S16")
-    return columns
-
-
-def _write(path: Path, columns: Arrays, r: NDArray[np.float64], source: str, digest: str) -> None:
-    with h5py.File(path, "w") as file:
-        file.attrs.update({"format": FORMAT, "format_version": FORMAT_VERSION, "source": source, "job": digest})
-        for name, values in {**columns, "r": r}.items():
-            file.create_dataset(name, data=values).attrs["units"] = _UNITS.get(name, "1")
-
-
-def _merge(parts: Path, n_blocks: int, out: Path, job: Job, source: str) -> None:
-    pieces = [read_results(parts / f"{b:06d}.h5") for b in range(n_blocks)]
-    largest = max(piece["positions"].shape[1] for piece in pieces)
-    for piece in pieces:
-        gap = largest - piece["positions"].shape[1]
-        piece["positions"] = np.pad(piece["positions"], ((0, 0), (0, gap), (0, 0)), constant_values=np.nan)
-    merged = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0] if name != "r"}
-    with atomic_path(out) as temporary:
-        _write(temporary, merged, pieces[0]["r"], source, job.digest)
-    shutil.rmtree(parts)
-
-
-def _is_block(path: Path, digest: str) -> bool:
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            return bool(file.attrs.get("job") == digest)
-    except OSError:
-        return False
-
-
-def read_results(path: str | Path) -> Arrays:
-    """All columns of a file of reconstructions.
+    Returns
+    -------
+    dict
+        Number of PDFs that were passed over, by reason.
 
     Raises
     ------
     DataError
-        If it is missing, damaged, or another kind of file.
+        If blocks are missing or damaged.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; run reconstruct first")
+    blocks = Blocks(job, parts_of(out))
+    if not blockwise.is_merged(blocks, out):
+        blockwise.merge(blocks, out)
+    shutil.rmtree(blocks.parts, ignore_errors=True)
+    with h5py.File(out, "r", locking=False) as file:
+        passed_over = count_status(file["status"][()])
+    if passed_over:
+        log.warning("%s: %s", out, describe_status(passed_over, len(job)))
+    return passed_over
+
+
+def parts_of(out: Path) -> Path:
+    """Folder of the blocks that become `out`."""
+    return out.with_suffix(".parts")
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Blocks and ranks use the cores; a pool of threads for every small product would only be in their way."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
     try:
-        with h5py.File(path, "r", locking=False) as file:
-            if file.attrs.get("format") != FORMAT:
-                raise DataError(f"{path}: not a file of reconstructions")
-            if file.attrs["format_version"] != FORMAT_VERSION:
-                raise DataError(f"{path}: format version {file.attrs['format_version']}, expected {FORMAT_VERSION}")
-            return {name: file[name][()] for name in file}
-    except (OSError, KeyError) as error:
-        raise DataError(f"{path}: damaged: {error}") from None
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(before)

@@ -16,8 +16,10 @@ from hpcpdf.clusters.template import template
 from hpcpdf.config import ReconstructSection
 from hpcpdf.dataset.schema import PARAMS
 from hpcpdf.reconstruct import batch
-from hpcpdf.reconstruct.batch import Job, read_results, reconstruct, reconstruct_file
+from hpcpdf.reconstruct.batch import Job, RowStatus, read_results, reconstruct, reconstruct_file
 from hpcpdf.reconstruct.propose import assemble, propose
+from hpcpdf.reconstruct.ranked import Ranked
+from hpcpdf.reconstruct.sources import ArraySource
 from hpcpdf.stage import Context
 
 SECTION = ReconstructSection(n_samples=12, r_range=(1.5, 12.0))
@@ -26,7 +28,7 @@ N = 5
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(batch, "BLOCK", 2)
+    monkeypatch.setattr(batch, "RANKED_BLOCK", 2)
 
 
 @pytest.fixture(scope="module")
@@ -36,18 +38,18 @@ def job():
     values = np.tile([getattr(params, name) for name in PARAMS], (N, 1))
     arrays = {"row": np.arange(10, 10 + N), "pdf": pdfs, "z": np.full(N, 78), "params": values}
     r = 0.1 * np.arange(pdfs.shape[1])
-    return Job(r, arrays, trained(), SECTION, seed=3, n_threads=1)
+    return Job(ArraySource(r, arrays), trained(), SECTION, seed=3, n_threads=1)
 
 
 @pytest.fixture(scope="module")
 def expected(job, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batch, "BLOCK", 2)
+        patch.setattr(batch, "RANKED_BLOCK", 2)
         return results(job, tmp_path_factory.mktemp("whole") / "out.h5")
 
 
 def results(job, out, context=None):
-    reconstruct(job, out, context or Context(), source="here")
+    reconstruct(job, out, context or Context())
     return read_results(out)
 
 
@@ -61,13 +63,13 @@ def assert_same(one, other):
 def counted(monkeypatch):
     """Rows that are worked on."""
     worked = []
-    one = batch._one
+    one = Ranked.one
 
-    def count(job, index):
-        worked.append(index)
-        return one(job, index)
+    def count(self, arrays):
+        worked.append(int(arrays["row"][0]) - 10)
+        return one(self, arrays)
 
-    monkeypatch.setattr(batch, "_one", count)
+    monkeypatch.setattr(Ranked, "one", count)
     return worked
 
 
@@ -101,17 +103,17 @@ def test_positions_and_parameters_give_the_curve(job, expected):
 def test_interrupted_and_run_again(job, expected, tmp_path, monkeypatch, counted):
     out = tmp_path / "out.h5"
     context = Context()
-    inner = batch._one
+    inner = Ranked.one
 
-    def stop_at_three(job, index):
-        if index == 3:
+    def stop_at_three(self, arrays):
+        if arrays["row"][0] == 13:
             context.stop = True
-        return inner(job, index)
+        return inner(self, arrays)
 
     with monkeypatch.context() as patch:
-        patch.setattr(batch, "_one", stop_at_three)
+        patch.setattr(Ranked, "one", stop_at_three)
         with pytest.raises(LaunchError, match="run the same command again"):
-            reconstruct(job, out, context, source="here")
+            reconstruct(job, out, context)
     assert not out.exists()
     counted.clear()
     assert_same(results(job, out), expected)
@@ -121,7 +123,7 @@ def test_interrupted_and_run_again(job, expected, tmp_path, monkeypatch, counted
 
 def test_two_ranks_give_the_rows_of_one(job, expected, tmp_path, counted):
     out = tmp_path / "out.h5"
-    reconstruct(job, out, Context(rank=1, world=2), source="here")
+    reconstruct(job, out, Context(rank=1, world=2))
     assert counted == [2, 3]
     assert not out.exists()
     assert_same(results(job, out, Context(rank=0, world=2)), expected)
@@ -130,7 +132,7 @@ def test_two_ranks_give_the_rows_of_one(job, expected, tmp_path, counted):
 
 def test_a_damaged_block_is_made_again(job, expected, tmp_path, counted):
     out = tmp_path / "out.h5"
-    reconstruct(job, out, Context(rank=1, world=2), source="here")
+    reconstruct(job, out, Context(rank=1, world=2))
     block = out.with_suffix(".parts") / "000001.h5"
     block.write_bytes(block.read_bytes()[:700])
     assert_same(results(job, out), expected)
@@ -142,47 +144,81 @@ def changed(job, what):
         return dataclasses.replace(job, seed=4)
     if what == "section":
         return dataclasses.replace(job, section=SECTION.model_copy(update={"n_samples": 11}))
+    arrays, r = job.source.arrays, job.source.r
     if what == "r":
-        return dataclasses.replace(job, r=job.r * 1.01)
-    return dataclasses.replace(job, arrays={**job.arrays, "pdf": job.arrays["pdf"][::-1]})
+        return dataclasses.replace(job, source=ArraySource(r * 1.01, arrays))
+    return dataclasses.replace(job, source=ArraySource(r, {**arrays, "pdf": arrays["pdf"][::-1]}))
 
 
 @pytest.mark.parametrize("what", ["seed", "section", "r", "pdf"])
 def test_blocks_of_another_job_are_not_taken(job, tmp_path, counted, what):
     out = tmp_path / "out.h5"
-    reconstruct(changed(job, what), out, Context(rank=2, world=3), source="here")
+    reconstruct(changed(job, what), out, Context(rank=2, world=3))
     counted.clear()
-    reconstruct(job, out, Context(rank=2, world=3), source="here")
+    reconstruct(job, out, Context(rank=2, world=3))
     assert counted == [4]
-    reconstruct(job, out, Context(rank=2, world=3), source="here")
+    reconstruct(job, out, Context(rank=2, world=3))
     assert counted == [4], "those of this job are"
 
 
 def test_a_finished_file_is_left_alone(job, tmp_path, counted):
     out = tmp_path / "out.h5"
-    reconstruct(job, out, Context(), source="here")
+    reconstruct(job, out, Context())
     counted.clear()
     before = out.read_bytes()
-    reconstruct(job, out, Context(), source="here")
+    reconstruct(job, out, Context())
     assert counted == []
     assert out.read_bytes() == before
-    reconstruct(changed(job, "seed"), out, Context(), source="here")
+    reconstruct(changed(job, "seed"), out, Context())
     assert len(counted) == N
 
 
 def test_a_row_does_not_depend_on_its_company(job, expected, tmp_path):
-    part = dataclasses.replace(job, arrays={name: values[3:4] for name, values in job.arrays.items()})
+    alone = {name: values[3:4] for name, values in job.source.arrays.items()}
+    part = dataclasses.replace(job, source=ArraySource(job.source.r, alone))
     found = results(part, tmp_path / "out.h5")
     n = int(expected["n_atoms"][3])
     np.testing.assert_array_equal(found["positions"][0], expected["positions"][3, :n])
     assert found["rw"][0] == expected["rw"][3]
 
 
+def test_unusable_pdfs_are_marked_and_passed_over(job, expected, tmp_path, caplog, monkeypatch):
+    arrays = {name: values.copy() for name, values in job.source.arrays.items()}
+    arrays["pdf"][0, 70] = np.nan
+    arrays["pdf"][1] = -1.0
+    arrays["z"][2] = 2
+    arrays["params"][3, :2] = (25.0, 0.8)
+    bad = dataclasses.replace(job, source=ArraySource(job.source.r, arrays))
+    with caplog.at_level(logging.WARNING, "hpcpdf"):
+        summary = reconstruct(bad, tmp_path / "out.h5", Context())
+    reasons = {"not_finite": 1, "no_signal": 1, "unknown_element": 1, "bad_limits": 1}
+    assert summary["passed_over"] == reasons
+    assert "4 of 5 PDFs were passed over" in caplog.text
+    found = read_results(tmp_path / "out.h5")
+    assert [RowStatus(code).name.lower() for code in found["status"]] == [*reasons, "done"]
+    assert np.isnan(found["positions"][:4]).all()
+    assert np.isnan(found["rw"][:4]).all()
+    assert found["n_atoms"].tolist()[:4] == [0, 0, 0, 0]
+    n = int(found["n_atoms"][4])
+    np.testing.assert_array_equal(found["positions"][4, :n], expected["positions"][4, :n])
+    assert found["rw"][4] == expected["rw"][4]
+
+
+def test_a_pdf_for_which_nothing_can_be_placed_is_passed_over(job, tmp_path, monkeypatch):
+    def nowhere(found, model, n_threads=None):
+        return [np.full((item.n_atoms, 3), np.nan) for item in found]
+
+    monkeypatch.setattr("hpcpdf.reconstruct.propose.assemble", nowhere)
+    summary = reconstruct(job, tmp_path / "out.h5", Context())
+    assert summary["passed_over"] == {"not_placed": N}
+    assert (read_results(tmp_path / "out.h5")["status"] == RowStatus.NOT_PLACED).all()
+
+
 def source_file(job, path, *names):
     with h5py.File(path, "w") as file:
         for name in ("pdf", *names):
-            file[name] = job.arrays[name]
-        file["r"] = job.r
+            file[name] = job.source.arrays[name]
+        file["r"] = job.source.r
     return path
 
 
@@ -206,7 +242,7 @@ def test_files_that_are_not_results(job, tmp_path):
     with pytest.raises(DataError, match="not a file of reconstructions"):
         read_results(source_file(job, tmp_path / "in.h5"))
     out = tmp_path / "out.h5"
-    reconstruct(job, out, Context(), source="here")
+    reconstruct(job, out, Context())
     with h5py.File(out, "r+") as file:
         file.attrs["format_version"] = 99
     with pytest.raises(DataError, match="version 99"):
