@@ -83,7 +83,8 @@ def slurm_conf(folder: Path, shape: Shape, ports: dict[str, int]) -> str:
         "MinJobAge=600",
         "MessageTimeout=30",
         "TreeWidth=64",
-        "SchedulerParameters=bf_interval=3,batch_sched_delay=0",
+        # Jobs of a second each should not wait for a scheduler that looks twice a minute.
+        "SchedulerParameters=sched_interval=1,bf_interval=1",
         # Job ids that start at 1 again meet files that older clusters' jobs left, under the same name.
         f"FirstJobId={int(time.time()) % 60_000_000 + 1}",
         "PreemptType=preempt/partition_prio",

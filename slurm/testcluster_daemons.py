@@ -37,6 +37,10 @@ class ClusterError(Exception):
     """The cluster cannot do what was asked; the message says what to do."""
 
 
+class Unavailable(ClusterError):
+    """This machine or user cannot have a cluster: programs or permissions are missing."""
+
+
 class Cluster:
     """A cluster in a folder of its own.
 
@@ -115,9 +119,11 @@ class Cluster:
         pid = state["pids"].pop(name, None)
         if pid is None:
             raise ClusterError(f"{name} is not running; start it with `testcluster start-node {self.folder} {name}`")
-        # slurmd first: it would tell the controller about the end of a step.
+        # Whoever would tell the controller about the end of a process goes before that process.
         _end([pid], patience=0.0)
-        _end(self._processes(name), patience=0.0)
+        while left := self._processes(name):
+            _end({pid for pid in left if _is_step(pid)}, patience=0.0)
+            _end(left, patience=0.0)
         self._save(state)
 
     def start_node(self, name: str) -> None:
@@ -132,13 +138,14 @@ class Cluster:
         )
 
     def _check(self, shape: Shape) -> None:
+        """Refuse what cannot work, before anything is written."""
         if os.geteuid() != 0:
-            raise ClusterError("needs root, to make device files and to name its nodes in /etc/hosts; use sudo")
+            raise Unavailable("needs root, to make device files and to name its nodes in /etc/hosts; use sudo")
         needed = PACKAGES | (ACCOUNTING_PACKAGES if shape.accounting else {})
         path = self._environment["PATH"]
         missing = [package for program, package in needed.items() if shutil.which(program, path=path) is None]
         if missing:
-            raise ClusterError(f"missing programs; apt-get install {' '.join(dict.fromkeys(missing))}")
+            raise Unavailable(f"missing programs; apt-get install {' '.join(dict.fromkeys(missing))}")
         if min(shape.nodes, shape.cpus) < 1 or shape.gpus < 0:
             raise ClusterError("--nodes and --cpus must be at least 1, --gpus at least 0")
         if len(str(self.folder)) > LONGEST_PATH:
@@ -233,10 +240,8 @@ class Cluster:
                 environment = set((process / "environ").read_bytes().decode(errors="replace").split("\0"))
                 in_job = task <= environment and any(one.startswith("SLURM_JOB_ID=") for one in environment)
                 # slurmstepd writes its title over its environment, but keeps the log of its slurmd open.
-                steps = (process / "comm").read_text().startswith("slurmstepd") and logs & {
-                    os.readlink(file) for file in (process / "fd").iterdir()
-                }
-                if mark <= environment or in_job or steps:
+                step = _is_step(pid) and logs & {os.readlink(file) for file in (process / "fd").iterdir()}
+                if mark <= environment or in_job or step:
                     found.add(pid)
         grown = True
         while grown:
@@ -276,6 +281,14 @@ def _status(pid: int) -> list[str]:
 def _parent(pid: int) -> int:
     status = _status(pid)
     return int(status[1]) if status else 0
+
+
+def _is_step(pid: int) -> bool:
+    """Whether a process is the keeper of a job step."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().startswith("slurmstepd")
+    except OSError:
+        return False
 
 
 def _alive(pid: int) -> bool:
