@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from hpcpdf.cli.options import DryRun, Element, Model, Refine, Rmax, Rmin, Samples, Seed, Top
+from hpcpdf.cli.options import DryRun, Element, Model, ProfileName, Refine, Rmax, Rmin, Samples, Seed, Top
+from hpcpdf.cli.pipeline import Where
 
 
 def solve(
@@ -56,26 +57,45 @@ def reconstruct(
     rmin: Rmin = 1.5,
     rmax: Rmax = 20.0,
     seed: Seed = 0,
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, help="Of each process; default: all cores.")
+    ] = None,
+    where: Annotated[Where, typer.Option("--where", help="Where the work is done.")] = Where.LOCAL,
+    tasks: Annotated[
+        int | None, typer.Option("--tasks", min=1, help="With --where slurm: jobs among which the PDFs are divided.")
+    ] = None,
+    profile: ProfileName = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Reconstruct many PDFs into one HDF5 file; also under mpiexec or srun --mpi=pmi2.
+    """Reconstruct many PDFs into one HDF5 file; also under mpiexec or srun --mpi=pmi2, or as an array of Slurm jobs.
 
-    An interrupted call goes on from its finished blocks.
+    --samples 1 takes the likeliest structure alone, without ranking and fits: thousands of PDFs a second. An
+    interrupted call goes on from its finished blocks, on any number of ranks or jobs.
     """
-    from hpcpdf.launch.solving import reconstruct_pdfs
+    from hpcpdf.errors import ConfigError
+    from hpcpdf.launch.reconstructing import ReconstructSettings, reconstruct_pdfs, submit_reconstruction
 
-    reconstruct_pdfs(
-        pdfs,
-        out,
-        model,
+    settings = ReconstructSettings(
+        pdfs=str(pdfs),
+        out=str(out),
+        model=None if model is None else str(model),
         element=element,
-        q_range=None if qmin is None and qmax is None else (qmin, qmax),
+        qmin=qmin,
+        qmax=qmax,
         n_samples=samples,
         r_range=(rmin, rmax),
         seed=seed,
-        dry_run=dry_run,
-        say=typer.echo,
+        n_threads=threads,
     )
+    if where is Where.SLURM:
+        from hpcpdf.launch.profiles import load_profile
+
+        submit_reconstruction(settings, tasks, load_profile(profile or "local"), show=dry_run, say=typer.echo)
+        return
+    for name, value in (("--tasks", tasks), ("--profile", profile)):
+        if value is not None:
+            raise ConfigError(f"{name} {value}: is for --where slurm")
+    reconstruct_pdfs(settings, dry_run=dry_run, say=typer.echo)
 
 
 def interpolate(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from hpcpdf.clusters.elements import metallic_radius
 from hpcpdf.errors import ConfigError
+from hpcpdf.launch.reconstructing import check_span
 from hpcpdf.launch.settings import check_writable
 from hpcpdf.pdf.fit import PdfFitter
 from hpcpdf.pdf.gr import read_gr
@@ -73,7 +74,7 @@ def solve_files(
     DataError
         If a file cannot be read.
     """
-    _span(settings.r_range, "--rmin", "--rmax")
+    check_span(settings.r_range, "--rmin", "--rmax")
     folders = _folders(files, out)
     check_writable(out, "--out")
     pdfs = [read_gr(path) for path in files]
@@ -103,77 +104,6 @@ def solve_files(
     if len(folders) > 1:
         say(f"-> {write_overview(out, folders)}")
     return folders
-
-
-def reconstruct_pdfs(
-    pdfs: Path,
-    out: Path,
-    model: Path | None,
-    *,
-    element: str | None,
-    q_range: tuple[float | None, float | None] | None,
-    n_samples: int,
-    r_range: tuple[float, float],
-    seed: int,
-    dry_run: bool = False,
-    say: Callable[[str], None],
-) -> None:
-    """Reconstruct the PDFs of an HDF5 file into another, on as many ranks as were started.
-
-    Parameters
-    ----------
-    pdfs, out
-        Input and output.
-    model
-        Trained model; None takes the one that ships with the package.
-    element, q_range
-        For files that do not say them; 1/Å.
-    n_samples, r_range, seed
-        As in a configuration's `reconstruct` section and `run.seed`.
-    dry_run
-        Only check and say what would be done.
-    say
-        Receives what rank 0 has to say.
-
-    Raises
-    ------
-    ConfigError
-        If arguments cannot be used as given.
-    DataError
-        If a file cannot be read.
-    """
-    from hpcpdf.config import ReconstructSection
-    from hpcpdf.dataset.mpi import context_from_mpi
-    from hpcpdf.dataset.reader import read_pdfs
-    from hpcpdf.model.store import load_model
-    from hpcpdf.reconstruct.batch import reconstruct_file
-
-    low, high = _span(r_range, "--rmin", "--rmax")
-    qmin, qmax = (None, None) if q_range is None else _span(q_range, "--qmin", "--qmax")
-    context = context_from_mpi()
-    with context.together():
-        check_writable(out.parent, "--out")
-        if out.is_dir():
-            raise ConfigError(f"--out {out}: is a folder, expected a file to write")
-        count = len(read_pdfs(pdfs))
-        loaded = load_model(model)
-        if context.rank == 0:
-            say(f"{pdfs}: {count} PDFs, {n_samples} samples each, {context.world} ranks -> {out}")
-        if dry_run:
-            return
-        section = ReconstructSection(n_samples=n_samples, r_range=(low, high))
-        reconstruct_file(pdfs, out, loaded, section, context, element=element, qmin=qmin, qmax=qmax, seed=seed)
-        if context.rank == 0:
-            say(f"-> {out}")
-
-
-def _span(limits: tuple[float | None, float | None], low_name: str, high_name: str) -> tuple[float, float]:
-    low, high = limits
-    if low is None or high is None:
-        raise ConfigError(f"{low_name} and {high_name}: give both or none")
-    if not low < high:
-        raise ConfigError(f"{low_name} {low:g} {high_name} {high:g}: expected the first below the second")
-    return low, high
 
 
 def _folders(files: Sequence[Path], out: Path) -> list[Path]:

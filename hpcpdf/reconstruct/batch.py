@@ -47,6 +47,7 @@ __all__ = [
     "FORMAT_VERSION",
     "Job",
     "RowStatus",
+    "blocks_of",
     "file_job",
     "merge_shares",
     "read_results",
@@ -291,7 +292,7 @@ def reconstruct_share(job: Job, out: Path, context: Context, worker: int, worker
 
     Blocks lie beside `out` until `merge_shares` joins them. Those that any earlier worker has finished are kept.
     """
-    blocks = Blocks(job, parts_of(out))
+    blocks = blocks_of(job, out)
     if blockwise.is_merged(blocks, out):
         log.info("%s: already reconstructed", out)
         return 0
@@ -313,7 +314,7 @@ def merge_shares(job: Job, out: Path) -> dict[str, int]:
     DataError
         If blocks are missing or damaged.
     """
-    blocks = Blocks(job, parts_of(out))
+    blocks = blocks_of(job, out)
     if not blockwise.is_merged(blocks, out):
         blockwise.merge(blocks, out)
     shutil.rmtree(blocks.parts, ignore_errors=True)
@@ -324,9 +325,9 @@ def merge_shares(job: Job, out: Path) -> dict[str, int]:
     return passed_over
 
 
-def parts_of(out: Path) -> Path:
-    """Folder of the blocks that become `out`."""
-    return out.with_suffix(".parts")
+def blocks_of(job: Job, out: Path) -> Blocks:
+    """The blocks that become `out`; they lie in a folder beside it."""
+    return Blocks(job, out.with_suffix(".parts"))
 
 
 @contextmanager
