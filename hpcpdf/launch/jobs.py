@@ -178,25 +178,35 @@ class Report:
 def survey(folder: Path) -> Report:
     """State of every job of a graph."""
     graph = read_graph(folder)
-    submissions = {node.name: read_submissions(folder, node.name) for node in graph.nodes}
+    entries = {node.name: _newest(read_submissions(folder, node.name)) for node in graph.nodes}
     marks = {node.name: [read_mark(folder, node.name, index) for index in range(node.size)] for node in graph.nodes}
-    # A node whose jobs are all done needs no question.
-    open_nodes = [name for name, found in marks.items() if not all(mark and mark.state == "done" for mark in found)]
+    # What is done needs no question.
+    asked = {
+        entries[name][index].job: None
+        for name, found in marks.items()
+        for index, mark in enumerate(found)
+        if index in entries[name] and (mark is None or mark.state != "done")
+    }
     silent, queue = "", {}
     try:
-        queue = scheduler.ask([entry.job for name in open_nodes for entry in submissions[name]])
+        queue = scheduler.ask(list(asked))
     except LaunchError as error:
         silent = str(error)
     reports: list[NodeReport] = []
     broken: set[str] = set()
     for node in graph.nodes:
         blocked = sorted(broken.intersection(node.after))
-        view = _View(graph, node, submissions[node.name], None if silent else queue, blocked)
+        view = _View(graph, node, entries[node.name], None if silent else queue, blocked)
         report = NodeReport(node.name, tuple(view.job(index, mark) for index, mark in enumerate(marks[node.name])))
         if report.state in ("failed", "cancelled", "missing"):
             broken.add(node.name)
         reports.append(report)
     return Report(graph, tuple(reports), silent)
+
+
+def _newest(submissions: Sequence[Submission]) -> dict[int, Submission]:
+    """The last submission of each index."""
+    return {index: entry for entry in submissions for index in entry.indices}
 
 
 @dataclass(frozen=True)
@@ -205,12 +215,12 @@ class _View:
 
     graph: Graph
     node: Node
-    submissions: Sequence[Submission]
+    entries: Mapping[int, Submission]
     queue: Mapping[str, Queued] | None
     blocked: Sequence[str]
 
     def job(self, index: int, mark: Mark | None) -> JobReport:
-        entry = next((entry for entry in reversed(self.submissions) if index in entry.indices), None)
+        entry = self.entries.get(index)
         if entry is None:
             return JobReport(index, "", "missing", "was not submitted")
         job = entry.job_of(index)

@@ -61,7 +61,7 @@ def outside_of_jobs() -> Iterator[None]:
         os.environ.update(hidden)
 
 
-def call(*command: str, pauses: Sequence[float] = _PAUSES) -> str:
+def call(*command: str) -> str:
     """Output of a Slurm command; asked again, ever later, while the controller is too busy to answer.
 
     Raises
@@ -69,7 +69,7 @@ def call(*command: str, pauses: Sequence[float] = _PAUSES) -> str:
     LaunchError
         With what the command said.
     """
-    for pause in (*pauses, None):
+    for pause in (*_PAUSES, None):
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=120)
         except FileNotFoundError:
