@@ -51,30 +51,33 @@ class Context:
 
 @contextlib.contextmanager
 def stop_on_signals(context: Context) -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into `context.stop` while the body runs; a second one acts as usual.
+    """Turn SIGINT, SIGTERM and SIGUSR2 into `context.stop` while the body runs.
 
+    A second SIGINT or SIGTERM acts as usual; SIGUSR2, which batch systems may send more than once, only asks again.
     Outside the main thread, where Python delivers no signals, this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    caught = (signal.SIGINT, signal.SIGTERM)
+    caught = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
     before = {number: signal.getsignal(number) for number in caught}
 
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+    def restore(number: int) -> None:
+        handler = before[signal.Signals(number)]
+        signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def ask(number: int, frame: object) -> None:
         context.stop = True
-        restore()
+        if number != signal.SIGUSR2:
+            restore(number)
 
     for number in caught:
         signal.signal(number, ask)
     try:
         yield
     finally:
-        restore()
+        for number in caught:
+            restore(number)
 
 
 def sample_rng(seed: int, sample_id: int, *more: int) -> np.random.Generator:

@@ -20,7 +20,7 @@ USAGE = 2
 INTERRUPTED = 130
 TERMINATED = 143
 
-_RANKS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID")
+_RANKS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "RANK", "SLURM_PROCID")
 
 debug = False
 """Whether an error also shows its traceback; set by ``--debug``."""

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from hpcpdf.cli.options import ConfigFile, DryRun, Overrides, RunTarget
+
+if TYPE_CHECKING:
+    from hpcpdf.stage import Context
+
+Ranks = Literal["one", "mpi", "torch"]
 
 
 class Where(StrEnum):
@@ -33,22 +39,22 @@ def run(
         from hpcpdf.errors import ConfigError
 
         raise ConfigError(f"--where {where}: this version runs stages on this machine only; use --where local")
-    _stages(config, overrides, dry_run, ranks=False)
+    _stages(config, overrides, dry_run, ranks="one")
 
 
 def generate(config: ConfigFile, *, overrides: Overrides = None, dry_run: DryRun = False) -> None:
     """Generate clusters and their PDFs into one HDF5 data set; also under mpiexec or srun --mpi=pmi2."""
-    _stages(config, overrides, dry_run, "generate", ranks=True)
+    _stages(config, overrides, dry_run, "generate", ranks="mpi")
 
 
 def train(config: ConfigFile, *, overrides: Overrides = None, dry_run: DryRun = False) -> None:
-    """Train the model on the generated data set."""
-    _stages(config, overrides, dry_run, "train", ranks=False)
+    """Train the model on the generated data set; also on many ranks, under torchrun or srun."""
+    _stages(config, overrides, dry_run, "train", ranks="torch")
 
 
 def evaluate(target: RunTarget, *, overrides: Overrides = None, dry_run: DryRun = False) -> None:
     """Print and save the table of a run: agreement of PDFs and structures, beside the look-up baseline."""
-    _stages(target, overrides, dry_run, "evaluate", ranks=False)
+    _stages(target, overrides, dry_run, "evaluate", ranks="one")
     if not dry_run:
         from hpcpdf.evaluate.evaluate import table_text
         from hpcpdf.launch.settings import load_target
@@ -58,22 +64,15 @@ def evaluate(target: RunTarget, *, overrides: Overrides = None, dry_run: DryRun 
 
 def report(target: RunTarget, *, overrides: Overrides = None, dry_run: DryRun = False) -> None:
     """Write the HTML report of a run."""
-    _stages(target, overrides, dry_run, "report", ranks=False)
+    _stages(target, overrides, dry_run, "report", ranks="one")
 
 
-def _stages(target: Path, overrides: list[str] | None, dry_run: bool, *names: str, ranks: bool) -> None:
-    from hpcpdf.dataset.mpi import context_from_mpi
-    from hpcpdf.errors import LaunchError
+def _stages(target: Path, overrides: list[str] | None, dry_run: bool, *names: str, ranks: Ranks) -> None:
     from hpcpdf.launch.pipeline import STAGES, named, plan, run_pipeline
     from hpcpdf.launch.settings import load_target
 
-    context = context_from_mpi()
+    context = _context(ranks, names[0] if names else "run")
     with context.together():
-        if context.world > 1 and not ranks:
-            verb = names[0] if names else "run"
-            raise LaunchError(
-                f"hpcpdf {verb} was started as {context.world} MPI ranks but uses one process; start it without mpiexec"
-            )
         config = load_target(target, overrides or ())
         stages = named(names) if names else STAGES
         if not dry_run:
@@ -81,6 +80,24 @@ def _stages(target: Path, overrides: list[str] | None, dry_run: bool, *names: st
         elif context.rank == 0:
             for line in plan(config, stages):
                 _say(line)
+
+
+def _context(ranks: Ranks, verb: str) -> Context:
+    from hpcpdf.dataset.mpi import context_from_mpi
+    from hpcpdf.errors import LaunchError
+    from hpcpdf.training.ranks import context_from_launcher, place
+
+    if ranks == "torch":
+        return context_from_launcher()
+    if "TORCHELASTIC_RUN_ID" in os.environ and (where := place()):
+        raise LaunchError(f"torchrun started {where.world} times hpcpdf {verb}; it is for hpcpdf train alone")
+    context = context_from_mpi()
+    if context.world > 1 and ranks == "one":
+        with context.together():
+            raise LaunchError(
+                f"hpcpdf {verb} was started as {context.world} MPI ranks but uses one process; start it without mpiexec"
+            )
+    return context
 
 
 def _say(line: str) -> None:

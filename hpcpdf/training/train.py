@@ -13,11 +13,13 @@ from hpcpdf.config import RunConfig
 from hpcpdf.dataset.reader import open_dataset
 from hpcpdf.dataset.schema import Arrays
 from hpcpdf.errors import ConfigError, LaunchError
-from hpcpdf.model.base import TrainingArrays
+from hpcpdf.model.base import ConditionalModel, TrainingArrays
 from hpcpdf.model.features import PdfBatch
 from hpcpdf.model.store import build, parameter_count, save_model
 from hpcpdf.stage import Context, is_finished, mark_finished, provenance, relevant, stop_on_signals
-from hpcpdf.training.loop import Data, Trainer
+from hpcpdf.training.batches import Data
+from hpcpdf.training.devices import choose_device
+from hpcpdf.training.loop import Trainer
 
 log = logging.getLogger(__name__)
 
@@ -25,62 +27,58 @@ log = logging.getLogger(__name__)
 def run(config: RunConfig, context: Context) -> Path:
     """Train the configured model on ``<run.out>/dataset``; leaves ``<run.out>/model``.
 
-    Finished training is not repeated; interrupted training goes on from its checkpoint.
+    Finished training is not repeated; interrupted training goes on from its newest checkpoint, on any number of ranks.
+
+    Raises
+    ------
+    LaunchError
+        If a signal stopped it, on all ranks after the same step.
     """
     folder = config.run.out / "model"
     settings = relevant(config, "clusters", "pdf", "dataset", "model", "training")
-    if is_finished(folder, settings):
+    # Rank 0 looks: others may see a shared folder late.
+    if context.gather(context.rank == 0 and is_finished(folder, settings))[0]:
         log.info("%s: already trained", folder)
         return folder
-    section = config.training
-    if section.threads is not None:
-        torch.set_num_threads(section.threads)
-    device = pick_device(section.device)
-    dataset = open_dataset(config.run.out / "dataset" / "dataset.h5")
-    train, validation = dataset.load("train"), dataset.load("validation")
-    if len(train["n_atoms"]) == 0 or len(validation["n_atoms"]) == 0:
-        raise ConfigError(
-            f"{config.run.out}: {len(train['n_atoms'])} training and {len(validation['n_atoms'])} validation clusters; "
-            "raise clusters.n"
-        )
-    torch.manual_seed(config.run.seed)
-    model = build(config.model, length=unit_length(train, validation))
-    log.info(
-        "%s: %d parameters, %d + %d clusters, device %s",
-        model.kind,
-        parameter_count(model),
-        len(train["n_atoms"]),
-        len(validation["n_atoms"]),
-        device,
-    )
-
-    def resident(arrays: Arrays) -> Data:
-        data = {**model.inputs(pdf_batch(arrays)), **model.targets(training_arrays(arrays))}
-        return {name: tensor.to(device) for name, tensor in data.items()}
-
-    model.to(device)
-    train_data, validation_data = resident(train), resident(validation)
-    folder.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(model, train_data, validation_data, section, folder, config.run.seed)
     with stop_on_signals(context):
+        model, trainer = _prepared(config, folder, context)
         summary = trainer.run(context)
     if not summary["finished"]:
         raise LaunchError(
-            f"{folder}: stopped by a signal after epoch {summary['epochs']}; run the same command again to go on"
+            f"{folder}: stopped by a signal in epoch {summary['epochs'] + 1}; run the same command again to go on"
         )
-    save_model(
-        model, folder / "model.safetensors", config=config.model_dump(mode="json"), provenance=provenance(), **summary
-    )
-    mark_finished(folder, settings, summary=summary, parameters=parameter_count(model))
+    if context.rank == 0:
+        path = folder / "model.safetensors"
+        save_model(model, path, config=config.model_dump(mode="json"), provenance=provenance(), **summary)
+        mark_finished(folder, settings, summary=summary, parameters=parameter_count(model), ranks=context.world)
+    context.gather(None)
     return folder
 
 
-def pick_device(wanted: str) -> torch.device:
-    """CUDA when asked for or available; a clear error when asked for and missing."""
-    available = torch.cuda.is_available()
-    if wanted == "cuda" and not available:
-        raise ConfigError("training.device = cuda, but torch sees no CUDA device; use device = 'cpu' or 'auto'")
-    return torch.device("cuda" if available and wanted != "cpu" else "cpu")
+def _prepared(config: RunConfig, folder: Path, context: Context) -> tuple[ConditionalModel, Trainer]:
+    """The model and its trainer, with the data in memory."""
+    section = config.training
+    if section.batch < context.world:
+        raise ConfigError(
+            f"training.batch = {section.batch} leaves nothing to do for some of {context.world} ranks; "
+            "use fewer ranks, or a batch at least as large"
+        )
+    device = choose_device(section, context)
+    dataset = open_dataset(config.run.out / "dataset" / "dataset.h5")
+    train, validation = dataset.load("train"), dataset.load("validation")
+    sizes = len(train["n_atoms"]), len(validation["n_atoms"])
+    if 0 in sizes:
+        raise ConfigError(f"{config.run.out}: {sizes[0]} training and {sizes[1]} validation clusters; raise clusters.n")
+    torch.manual_seed(config.run.seed)
+    model = build(config.model, length=unit_length(train, validation))
+    log.info("%s: %d parameters, %d + %d clusters", model.kind, parameter_count(model), *sizes)
+
+    def tensors(arrays: Arrays) -> Data:
+        return {**model.inputs(pdf_batch(arrays)), **model.targets(training_arrays(arrays))}
+
+    folder.mkdir(parents=True, exist_ok=True)
+    data = tensors(train), tensors(validation)
+    return model, Trainer(model.to(device), *data, section, folder, config.run.seed)
 
 
 def unit_length(*splits: Arrays) -> float:

@@ -65,6 +65,11 @@ def tensors(model: ConditionalModel, items: Sequence[Cluster]) -> dict[str, torc
     return {**model.inputs(pdf_batch(items)), **model.targets(training_arrays(items))}
 
 
+def with_draws(model: ConditionalModel, data: dict[str, torch.Tensor], seed: int = 1) -> dict[str, torch.Tensor]:
+    """A batch and the random numbers that its loss and its noise need."""
+    return {**data, **model.draw(len(data["x"]), torch.Generator().manual_seed(seed), noisy=True)}
+
+
 def new_model(kind: str = "site-cvae", *, seed: int = 0, latent: int = 4, hidden: int = 32, **more) -> ConditionalModel:
     """An untrained network."""
     torch.manual_seed(seed)
@@ -74,11 +79,10 @@ def new_model(kind: str = "site-cvae", *, seed: int = 0, latent: int = 4, hidden
 def fit(model: ConditionalModel, items: Sequence[Cluster], steps: int, rate: float = 3e-3) -> list[float]:
     """Losses of full-batch steps of Adam."""
     data = tensors(model, items)
-    torch.manual_seed(1)
     optimizer = torch.optim.Adam(model.parameters(), lr=rate)
     losses = []
-    for _ in range(steps):
-        loss, _ = model(data, 0.2)
+    for step in range(steps):
+        loss, _ = model(with_draws(model, data, step), 0.2)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

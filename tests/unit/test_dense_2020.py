@@ -92,7 +92,7 @@ def test_losses_against_their_definition():
         mean, _ = model._encode(data, graph)
         error = ((model._decode(mean) - graph) ** 2).sum(dim=(1, 2)).mean()
         apart = ((mean - model._prior(data["x"])[0]) ** 2).sum(dim=1).mean()
-    assert parts["error"] == pytest.approx(float(error), rel=1e-5)
+    assert float(parts["error"]) == pytest.approx(float(error), rel=1e-5)
     assert float(loss) == pytest.approx(float(error + 0.7 * apart), rel=1e-5)
 
 

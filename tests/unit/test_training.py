@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,24 +14,25 @@ from small_model import clusters, new_model, tensors
 
 from hpcpdf import ConfigError, SolverError
 from hpcpdf.config import TrainingSection
+from hpcpdf.errors import DataError
 from hpcpdf.stage import Context
-from hpcpdf.training.checkpoint import load_checkpoint, save_checkpoint
+from hpcpdf.training import checkpoint
+from hpcpdf.training.checkpoint import checkpoints, load_checkpoint, newest_checkpoint, save_checkpoint
 from hpcpdf.training.loop import Trainer
 
 SECTION = TrainingSection(batch=8, max_epochs=6, noise=0.02, schedule="cosine", learning_rate=3e-3)
+STEPS = 3  # an epoch: 8, 8 and 4 clusters
 
 
 class Stopping(Trainer):
-    """A signal comes during epoch `last`."""
+    """A signal comes during the step that ends as number `last` of all."""
 
     last: int
-    context: Context
 
-    def _run_epoch(self):
-        record = super()._run_epoch()
-        if self.epoch == self.last:
-            self.context.stop = True
-        return record
+    def _go_on(self):
+        if self.steps == self.last:
+            self._context.stop = True
+        return super()._go_on()
 
 
 class Scripted(Trainer):
@@ -42,6 +45,13 @@ class Scripted(Trainer):
             self.states = []
         self.states.append({name: value.clone() for name, value in self.model.state_dict().items()})
         return {"loss": self.losses[len(self.states) - 1]}
+
+
+class Saving(Stopping):
+    """A checkpoint after every step."""
+
+    checkpoint_seconds = 0.0
+    checkpoint_share = math.inf
 
 
 def trainer(folder, section=SECTION, kind=Trainer, model="site-cvae", **attributes):
@@ -67,19 +77,21 @@ def assert_same_state(one, other):
         assert torch.equal(value, other[name]), name
 
 
-def interrupted(folder, after, section=SECTION, **more):
-    context = Context()
-    first = trainer(folder, section, Stopping, last=after, context=context, **more)
-    return first, first.run(context)
+def interrupted(folder, after, section=SECTION, kind=Stopping, **more):
+    first = trainer(folder, section, kind, last=after, **more)
+    return first, first.run(Context())
 
 
-@pytest.mark.parametrize("model", ["site-cvae", "cvae-2020"])
-def test_going_on_is_bit_for_bit_what_undisturbed_training_gives(tmp_path, model):
+@pytest.mark.parametrize(
+    ("model", "after"), [("site-cvae", 1), ("site-cvae", 5), ("site-cvae", 6), ("cvae-2020", 2), ("dae-2020", 10)]
+)
+def test_going_on_is_bit_for_bit_what_undisturbed_training_gives(tmp_path, model, after):
     whole = trainer(tmp_path / "whole", model=model)
     expected = whole.run(Context())
-    _, half_way = interrupted(tmp_path / "parts", 2, model=model)
-    assert half_way["epochs"] == 2
-    assert not half_way["finished"]
+    _, part = interrupted(tmp_path / "parts", after, model=model)
+    # A stop after the last step of an epoch comes before its validation.
+    assert part["epochs"] == (after - 1) // STEPS
+    assert not part["finished"]
     torch.manual_seed(999)
     resumed = trainer(tmp_path / "parts", model=model)
     found = resumed.run(Context())
@@ -89,9 +101,21 @@ def test_going_on_is_bit_for_bit_what_undisturbed_training_gives(tmp_path, model
         assert found[name] == expected[name]
 
 
+def test_training_draws_nothing_from_the_global_generator(tmp_path):
+    """What happens to be drawn elsewhere does not change it, and it changes nothing elsewhere."""
+    one, other = trainer(tmp_path / "one"), trainer(tmp_path / "other")
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    one.run(Context())
+    assert torch.equal(before, torch.get_rng_state())
+    torch.manual_seed(2)
+    other.run(Context())
+    assert_same_state(one.model.state_dict(), other.model.state_dict())
+
+
 def test_metrics_of_epochs_after_the_checkpoint_are_not_doubled(tmp_path):
     """Killed between writing a line and the next checkpoint."""
-    interrupted(tmp_path, 3)
+    interrupted(tmp_path, 3 * STEPS + 1)
     with (tmp_path / "metrics.jsonl").open("a") as handle:
         handle.write('{"epoch": 4, "lost": true}\n{"epo')
     trainer(tmp_path).run(Context())
@@ -124,9 +148,8 @@ def test_validation_does_not_disturb_training(tmp_path):
     assert checks[0] == checks[1]
     scripted = trainer(tmp_path / "scripted", kind=Scripted, losses=[9.0, 8.0, 7.0, 6.0, 5.0, 4.0])
     scripted.run(Context())
-    last = plain.best_epoch == 6
-    states = plain.model.state_dict() if last else load_checkpoint(tmp_path / "plain" / "checkpoint.pt")["model"]
-    assert_same_state(states, scripted.model.state_dict())
+    _, state = newest_checkpoint(tmp_path / "plain")
+    assert_same_state(state["model"], scripted.model.state_dict())
 
 
 def test_schedule(tmp_path):
@@ -135,25 +158,43 @@ def test_schedule(tmp_path):
     assert rates == pytest.approx([3e-3 * 0.5 * (1 + math.cos(math.pi * k / 6)) for k in range(6)])
 
 
-@pytest.mark.parametrize("damage", ["empty", "cut", "text", "other"])
-def test_a_torn_checkpoint_is_skipped_with_a_warning(tmp_path, caplog, damage):
+def test_the_newest_two_checkpoints_are_kept_and_none_half_written(tmp_path):
+    interrupted(tmp_path, 7, kind=Saving)
+    assert [number for number, _ in checkpoints(tmp_path)] == [7, 6]
+    assert sorted(path.name for path in tmp_path.glob("*.pt")) == ["checkpoint-000000006.pt", "checkpoint-000000007.pt"]
+    assert not list(tmp_path.glob(".checkpoint*"))
+
+
+def test_checkpoints_that_are_slow_to_write_come_seldom(tmp_path):
+    _, summary = interrupted(tmp_path, 17, kind=type("Slow", (Saving,), {"checkpoint_share": 1e-9}))
+    assert not summary["finished"]
+    assert [number for number, _ in checkpoints(tmp_path)] == [17, 1]
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "text", "other", "altered"])
+@pytest.mark.parametrize("torn", [1, 2])
+def test_torn_checkpoints_are_skipped_with_a_warning(tmp_path, caplog, damage, torn):
+    """The one before is taken; without one training starts again. The result is the same."""
     whole = trainer(tmp_path / "whole")
     whole.run(Context())
     folder = tmp_path / "torn"
-    interrupted(folder, 2)
-    path = folder / "checkpoint.pt"
-    content = path.read_bytes()
-    if damage == "other":
-        torch.save({"epoch": 3}, path)
-    else:
-        path.write_bytes({"empty": b"", "cut": content[: len(content) // 2], "text": b"not a checkpoint"}[damage])
+    interrupted(folder, 5, kind=Saving)
+    for _, path in checkpoints(folder)[:torn]:
+        content = path.read_bytes()
+        if damage == "other":
+            torch.save({"epoch": 3}, path)
+        else:
+            middle = len(content) // 2
+            altered = content[:middle] + bytes(byte ^ 1 for byte in content[middle : middle + 100])
+            broken = {"empty": b"", "cut": content[:middle], "text": b"not a checkpoint"}
+            path.write_bytes(broken.get(damage, altered + content[middle + 100 :]))
     again = trainer(folder)
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.INFO):
         again.run(Context())
     warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-    assert len(warnings) == 1
-    assert "unreadable checkpoint skipped" in warnings[0]
-    assert "\n" not in warnings[0]
+    assert len(warnings) == torn
+    assert all("unreadable checkpoint skipped" in warning and "\n" not in warning for warning in warnings)
+    assert ("going on after epoch 1, step 1" in caplog.text) == (torn == 1)
     assert_same_state(whole.model.state_dict(), again.model.state_dict())
     assert records(folder) == records(tmp_path / "whole")
 
@@ -164,14 +205,18 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
         trainer(tmp_path, SECTION.model_copy(update={"learning_rate": 1e-3})).run(Context())
 
 
-def test_random_state_comes_back(tmp_path):
-    torch.manual_seed(5)
-    save_checkpoint(tmp_path / "c.pt", {"epoch": 1})
-    expected = torch.rand(4)
-    torch.manual_seed(6)
-    assert load_checkpoint(tmp_path / "c.pt")["epoch"] == 1
-    assert torch.equal(torch.rand(4), expected)
-    assert load_checkpoint(tmp_path / "none.pt") is None
+def test_a_full_disk_is_named_and_leaves_the_checkpoint_before(tmp_path, monkeypatch):
+    save_checkpoint(tmp_path, 1, {"settings": ""})
+
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checkpoint.Path, "write_bytes", full)
+    with pytest.raises(DataError, match=r"checkpoint-000000002.pt: .* cannot be written \(No space left on device\)"):
+        save_checkpoint(tmp_path, 2, {"settings": ""})
+    monkeypatch.undo()
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-000000001.pt"]
+    assert load_checkpoint(tmp_path / "checkpoint-000000001.pt") == {"settings": ""}
 
 
 def test_a_loss_that_is_not_finite_ends_the_training(tmp_path):
@@ -191,3 +236,11 @@ def test_a_limit_in_minutes(tmp_path):
     summary = trainer(tmp_path, section).run(Context())
     assert summary["epochs"] == 1
     assert summary["finished"]
+
+
+def test_progress_within_a_long_epoch(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("hpcpdf.training.loop._LINE_SECONDS", -1.0)
+    with caplog.at_level(logging.INFO):
+        interrupted(tmp_path, 2)
+    assert "epoch 1/6  step 2/3  " in caplog.text
+    assert "samples/s  at most" in caplog.text

@@ -1,0 +1,169 @@
+"""Ranks that train together: how they meet, agree, and fail as one."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from hpcpdf.errors import ConfigError, HpcPdfError, LaunchError
+from hpcpdf.stage import Context
+from hpcpdf.training.ranks import Place
+
+log = logging.getLogger(__name__)
+
+_PATIENCE = timedelta(minutes=5)
+"""How long a rank may be behind the others (loading, writing) before it counts as lost."""
+_FAREWELL_SECONDS = 2.0
+_stores: Any = dist  # whose type hints leave out what a build without process groups lacks
+_FAILURES = "failures"
+
+
+def meet(where: Place) -> RankContext:
+    """Connect this rank with the others; their contexts are left by `RankContext.together`.
+
+    Raises
+    ------
+    LaunchError
+        If they do not meet.
+    """
+    # Gloo carries what lies on the CPU even when gradients lie on GPUs: decisions then wait for no GPU.
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
+    try:
+        opens = where.rank == 0 and where.attempt is None
+        store = _stores.TCPStore(where.host, where.port, where.world, opens, timeout=_PATIENCE)
+        store = _stores.PrefixStore(f"hpcpdf/{where.attempt or 0}", store)
+        dist.init_process_group(backend, store=store, rank=where.rank, world_size=where.world, timeout=_PATIENCE)
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise LaunchError(
+            f"rank {where.rank} of {where.world} started by {where.by} does not meet the others at "
+            f"{where.host}:{where.port} ({reason}); check that all ranks run and reach that host, "
+            "or set MASTER_ADDR and MASTER_PORT (a free one)"
+        ) from None
+    return RankContext(rank=where.rank, world=where.world, local_rank=where.local_rank, by=where.by, store=store)
+
+
+@dataclass
+class RankContext(Context):
+    """A rank of a torch process group.
+
+    Attributes
+    ----------
+    local_rank
+        Which of the ranks of this node.
+    by
+        Name of the launcher.
+    store
+        torch's key-value store, kept by rank 0 or by torchrun.
+    """
+
+    local_rank: int = 0
+    by: str = ""
+    store: Any = None
+
+    def gather(self, value: Any) -> list[Any]:
+        """Values of all ranks, in rank order."""
+        values: list[Any] = [None] * self.world
+        dist.all_gather_object(values, value)
+        return values
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Enter and leave with all ranks; the process group ends with it.
+
+        The rank that fails first raises its error; those that fail alike or because of it leave silently with the same
+        exit status. So one process says what happened.
+
+        Raises
+        ------
+        LaunchError
+            If another rank was lost.
+        """
+        try:
+            yield
+            self.gather(None)
+        except BaseException as error:
+            log.debug("rank %d failed", self.rank, exc_info=True)
+            failure = self._lost(error) if _is_connection(error) else error
+            first = self._tell_failure()
+            # Closed connections are what the others notice.
+            self._leave(failed=True)
+            if self.rank == 0:
+                self._await_others()
+            if not first:
+                raise SystemExit(2 if isinstance(error, ConfigError) else 1) from None
+            if failure is error:
+                raise
+            raise failure from None
+        self._leave(failed=False)
+
+    def _lost(self, error: BaseException) -> LaunchError:
+        reason = " ".join(str(error).split())[-120:]
+        return LaunchError(
+            f"rank {self.rank} of {self.world} lost another rank (... {reason}); see what that rank or the batch "
+            "system said about it; the same command goes on from the newest checkpoint"
+        )
+
+    def _tell_failure(self) -> bool:
+        """Whether this rank is the first to fail, or the store is gone and nobody knows."""
+        try:
+            self.store.set_timeout(timedelta(seconds=_FAREWELL_SECONDS))
+            return bool(self.store.add(_FAILURES, 1) == 1)
+        except RuntimeError:
+            return True
+
+    def _await_others(self) -> None:
+        """Keep the store, which lives here, until the others have counted their failure."""
+        end = time.monotonic() + _FAREWELL_SECONDS
+        with contextlib.suppress(RuntimeError):
+            while time.monotonic() < end and self.store.add(_FAILURES, 0) < self.world:
+                time.sleep(0.02)
+
+    def _leave(self, *, failed: bool) -> None:
+        # After a failure NCCL may wait for the lost rank here; the end of the process closes its connections as well.
+        if not (failed and torch.cuda.is_available()):
+            dist.destroy_process_group()
+
+
+def _is_connection(error: BaseException) -> bool:
+    if isinstance(error, HpcPdfError) or not isinstance(error, RuntimeError):
+        return False
+    return isinstance(error, dist.DistError) or any(word in str(error) for word in ("gloo", "Gloo", "NCCL"))
+
+
+class Votes:
+    """What all ranks do after a step, agreed upon without waiting: an answer comes one step after its question.
+
+    Alone, answers come at once.
+    """
+
+    def __init__(self, world: int) -> None:
+        self._world = world
+        self._pending: tuple[Any, torch.Tensor] | None = None
+
+    def cast(self, wish: int, *, last: int) -> int:
+        """Ask for `wish` and get the highest wish of all ranks at the step before; none is asked after `last`."""
+        if self._world == 1:
+            return wish
+        answer = self.close()
+        if answer < last:
+            ballot = torch.tensor([wish], dtype=torch.int32)
+            self._pending = dist.all_reduce(ballot, op=dist.ReduceOp.MAX, async_op=True), ballot
+        return answer
+
+    def close(self) -> int:
+        """Wait for the answer under way, if there is one; else 0."""
+        if self._pending is None:
+            return 0
+        work, ballot = self._pending
+        self._pending = None
+        work.wait()
+        return int(ballot)
