@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from hpcpdf.cli.options import ConfigFile, DryRun, Overrides, RunTarget
+from hpcpdf.cli.options import ConfigFile, DryRun, Overrides, ProfileName, RunTarget
 
 if TYPE_CHECKING:
     from hpcpdf.stage import Context
@@ -29,16 +29,27 @@ def run(
     *,
     overrides: Overrides = None,
     where: Annotated[Where, typer.Option("--where", help="Where the stages run.")] = Where.LOCAL,
+    profile: ProfileName = None,
     dry_run: DryRun = False,
 ) -> None:
     """Run the whole pipeline: generate, train, reconstruct, evaluate, report.
 
-    Finished stages are kept; an interrupted run goes on where it stopped.
+    Finished stages are kept; an interrupted run goes on where it stopped. With --where slurm all stages are submitted
+    and the command returns at once; `hpcpdf jobs status` follows them.
     """
-    if where is not Where.LOCAL:
+    if where is Where.SLURM:
+        from hpcpdf.config import load_config
+        from hpcpdf.launch.profiles import load_profile
+        from hpcpdf.launch.slurm_run import run_on_slurm
+
+        run_on_slurm(
+            load_config(config, overrides or ()), load_profile(profile or "local"), show=dry_run, say=typer.echo
+        )
+        return
+    if profile is not None:
         from hpcpdf.errors import ConfigError
 
-        raise ConfigError(f"--where {where}: this version runs stages on this machine only; use --where local")
+        raise ConfigError(f"--profile {profile}: is for --where slurm")
     _stages(config, overrides, dry_run, ranks="one")
 
 
