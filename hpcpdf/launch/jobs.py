@@ -11,15 +11,25 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from hpcpdf.errors import ConfigError, LaunchError
 from hpcpdf.launch import scheduler
 from hpcpdf.launch.graph import Graph, Node, read_graph
-from hpcpdf.launch.markers import Mark, Submission, code_version, read_mark, read_submissions, write_submissions
-from hpcpdf.launch.profiles import Profile
+from hpcpdf.launch.markers import (
+    Mark,
+    Submission,
+    code_version,
+    exit_path,
+    log_path,
+    read_mark,
+    read_submissions,
+    write_submissions,
+)
 from hpcpdf.launch.scheduler import Queued
-from hpcpdf.launch.submit import exit_path, log_path, send
+
+if TYPE_CHECKING:
+    from hpcpdf.launch.profiles import Profile
 
 Say = Callable[[str], None]
 State = Literal["failed", "running", "queued", "cancelled", "missing", "done"]
@@ -317,6 +327,8 @@ def retry(folder: Path, profile: Profile, *, show: bool = False, say: Say = prin
     dict
         Node to the indices that are submitted again; empty when there was nothing to do.
     """
+    from hpcpdf.launch.submit import send  # submitit: a third of a second that the other questions do not need
+
     report = _asked(folder)
     nodes = {node.name: node for node in report.nodes}
     bad = [node.name for node in report.nodes if any(job.state not in ("done", *ACTIVE) for job in node.jobs)]

@@ -152,6 +152,21 @@ def _submitted(folder: Path, node: str) -> Path:
     return folder / node / "submitted.json"
 
 
+def slurm_folder(folder: Path, node: str) -> Path:
+    """Where submitit keeps scripts and logs of a node."""
+    return folder / node / "slurm"
+
+
+def log_path(folder: Path, node: str, job: str, rank: int = 0) -> Path:
+    """Log of a rank of a job; Slurm and the batch script write into that of rank 0."""
+    return slurm_folder(folder, node) / f"{job}_{rank}_log.out"
+
+
+def exit_path(folder: Path, node: str, job: str) -> Path:
+    """Where the batch script writes srun's exit status: the last word about a job whose ranks were all killed."""
+    return slurm_folder(folder, node) / f"{job}.exit"
+
+
 @cache
 def code_version() -> dict[str, str | None]:
     """What the package is: version, commit, and a digest of its Python files and its compiled core.

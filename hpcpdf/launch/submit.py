@@ -21,6 +21,7 @@ from hpcpdf.launch.markers import (
     code_version,
     mark_path,
     read_submissions,
+    slurm_folder,
     utc,
     write_submissions,
 )
@@ -154,21 +155,6 @@ def _executor(graph: Graph, node: Node, profile: Profile, before: Sequence[str])
     executor = _Executor(folder=slurm_folder(graph.folder, node.name))
     executor.update_parameters(**_parameters(graph, node, profile, before))
     return executor
-
-
-def slurm_folder(folder: Path, node: str) -> Path:
-    """Where submitit keeps scripts and logs of a node."""
-    return folder / node / "slurm"
-
-
-def log_path(folder: Path, node: str, job: str, rank: int = 0) -> Path:
-    """Log of a rank of a job; Slurm and the batch script write into that of rank 0."""
-    return slurm_folder(folder, node) / f"{job}_{rank}_log.out"
-
-
-def exit_path(folder: Path, node: str, job: str) -> Path:
-    """Where the batch script writes srun's exit status: the last word about a job whose ranks were all killed."""
-    return slurm_folder(folder, node) / f"{job}.exit"
 
 
 def _parameters(graph: Graph, node: Node, profile: Profile, before: Sequence[str]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from hpcpdf.errors import ConfigError, LaunchError
 from hpcpdf.launch import jobs, scheduler
 from hpcpdf.launch import submit as submission
 from hpcpdf.launch.graph import Graph, Node
-from hpcpdf.launch.markers import mark_path, new_mark, read_submissions, write_mark
+from hpcpdf.launch.markers import exit_path, log_path, mark_path, new_mark, read_submissions, write_mark
 from hpcpdf.launch.profiles import load_profile
 
 NAP = "fake_slurm:nap"
@@ -100,13 +100,13 @@ def test_a_job_that_died_without_a_word_is_failed(graph, slurm, queue, status, s
     _mark(graph, "first", 0, "running", "101")
     slurm.answer("squeue", queue)
     if status:
-        submission.exit_path(graph.folder, "first", "101").write_text(f"{status}\n")
+        exit_path(graph.folder, "first", "101").write_text(f"{status}\n")
     assert _reasons(graph, "first") == [f"failed: {says}"]
 
 
 def test_a_job_that_never_began_is_failed(graph, slurm):
     slurm.answer("squeue", (0, "101|N/A|FAILED|NonZeroExitCode\n"))
-    submission.exit_path(graph.folder, "first", "101").write_text("1\n")
+    exit_path(graph.folder, "first", "101").write_text("1\n")
     says = "failed: ended before it began (Slurm says FAILED, srun's exit status 1)"
     assert _reasons(graph, "first") == [says]
 
@@ -206,7 +206,7 @@ def test_the_command_line(graph, slurm, tmp_path, capfd):
     run = tmp_path / "run"
     slurm.answer("squeue", (0, "101|N/A|RUNNING|None\n102|0|PENDING|Dependency\n"))
     _mark(graph, "first", 0, "running", "101")
-    log = submission.log_path(graph.folder, "first", "101")
+    log = log_path(graph.folder, "first", "101")
     log.write_text("".join(f"line {number}\n" for number in range(9)))
     capfd.readouterr()
     assert main(["jobs", "logs", str(run), "first", "--lines", "2"]) == 0
