@@ -30,11 +30,11 @@ def status(
     wait: Annotated[bool, typer.Option("--wait", help="Wait until nothing is queued or running.")] = False,
 ) -> None:
     """Show what became of the jobs. Exit code 1 if something failed or was cancelled."""
-    from hpcpdf.launch import jobs
+    from hpcpdf.launch import status as states
     from hpcpdf.launch.graph import find_jobs
 
     folder = find_jobs(run)
-    report = jobs.wait(folder) if wait else jobs.survey(folder)
+    report = states.wait(folder) if wait else states.survey(folder)
     if as_json:
         typer.echo(json.dumps(report.data(), indent=2))
     else:

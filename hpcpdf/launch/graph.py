@@ -15,8 +15,9 @@ on disk, so a node can be run again from its description alone:
 >>> graph = make_graph(nodes, folder, profile, title="example")  # checks, writes nothing
 >>> submit(graph, profile)  # all of it to Slurm at once; or dry_run(graph, profile), which shows the scripts
 
-:mod:`hpcpdf.launch.task` runs a node's function inside its job, and :mod:`hpcpdf.launch.jobs` answers what became of
-them (``hpcpdf jobs status|logs|cancel|retry FOLDER``). The function is called as ``function(context, **arguments)``:
+:mod:`hpcpdf.launch.task` runs a node's function inside its job, :mod:`hpcpdf.launch.status` says what became of it and
+:mod:`hpcpdf.launch.jobs` acts (``hpcpdf jobs status|logs|cancel|retry FOLDER``). The function is called as
+``function(context, **arguments)``:
 
 - `context` (:class:`hpcpdf.stage.Context`) carries rank and number of ranks, and ``stopping()`` turns true on a signal.
   A function that then leaves by an exception, with its work saved, is queued again and later called anew; one that

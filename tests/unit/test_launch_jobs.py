@@ -14,6 +14,7 @@ from hpcpdf.launch import submit as submission
 from hpcpdf.launch.graph import Graph, Node
 from hpcpdf.launch.markers import exit_path, log_path, mark_path, new_mark, read_submissions, write_mark
 from hpcpdf.launch.profiles import load_profile
+from hpcpdf.launch.status import survey
 
 NAP = "fake_slurm:nap"
 INVALID = (1, "slurm_load_jobs error: Invalid job id specified\n")
@@ -45,11 +46,11 @@ def _mark(graph: Graph, node: str, index: int, state: str, job: str, **more) -> 
 
 
 def _states(graph: Graph) -> dict[str, str]:
-    return {node.name: node.state for node in jobs.survey(graph.folder).nodes}
+    return {node.name: node.state for node in survey(graph.folder).nodes}
 
 
 def _reasons(graph: Graph, node: str) -> list[str]:
-    report = next(entry for entry in jobs.survey(graph.folder).nodes if entry.name == node)
+    report = next(entry for entry in survey(graph.folder).nodes if entry.name == node)
     return [f"{job.state}: {job.reason}" if job.reason else job.state for job in report.jobs]
 
 
@@ -75,7 +76,7 @@ def test_one_question_about_what_is_not_done_and_none_when_all_is(graph, slurm):
         _mark(graph, "each", index, "done", f"102_{index}")
     _mark(graph, "last", 0, "done", "103")
     slurm.answer("squeue", INVALID)
-    assert jobs.survey(graph.folder).complete
+    assert survey(graph.folder).complete
     assert slurm.calls("squeue") == []
 
 
@@ -137,7 +138,7 @@ def test_markers_alone_serve_where_slurm_does_not_answer(graph, slurm):
     _mark(graph, "first", 0, "done", "101")
     _mark(graph, "each", 0, "failed", "102_0", error="torn")
     _mark(graph, "each", 1, "running", "102_1")
-    report = jobs.survey(graph.folder)
+    report = survey(graph.folder)
     assert [job.state for job in report.nodes[1].jobs] == ["failed", "running", "queued"]
     assert report.lines()[-1].startswith("told by markers on disk alone: squeue failed: Unable to contact")
     with pytest.raises(LaunchError, match="Unable to contact"):
@@ -199,7 +200,7 @@ def test_what_is_queued_or_runs_is_not_submitted_a_second_time(graph, slurm):
 def test_code_that_changed_in_the_queue_is_told(graph, slurm):
     slurm.answer("squeue", INVALID)
     write_mark(graph.folder, "first", 0, new_mark("101", 0, code={**graph.code, "digest": "0"}).now("done"))
-    assert "hpcpdf changed between submission and start of first" in jobs.survey(graph.folder).lines()
+    assert "hpcpdf changed between submission and start of first" in survey(graph.folder).lines()
 
 
 def test_the_command_line(graph, slurm, tmp_path, capfd):
