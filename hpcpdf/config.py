@@ -154,6 +154,39 @@ class ReconstructSection(Section):
         return self
 
 
+class StudySection(Section):
+    """Several trainings side by side, judged by the published protocol. Without `models` a run is a single training.
+
+    Every model is trained on every split with every seed. The first split and seed then serve the comparisons: the
+    first model with other numbers of satellites, and every model with each of `variants`.
+    """
+
+    models: tuple[Literal["cvae-2020", "dae-2020"], ...] = ()
+    splits: tuple[Literal["paper", "shape"], ...] = ("paper",)
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = (1,)
+    satellites: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    variants: tuple[str, ...] = ()
+    """Each one change of the configuration, written as for ``--set``, for example ``training.kl_weight=1.0``."""
+    n_samples: Annotated[int, Field(ge=1)] = 100
+    """Structures drawn for each PDF where the best of them is wanted."""
+    pairs: Annotated[int, Field(ge=2)] = 60
+    """Pairs of PDFs between which the latent space is crossed."""
+    steps: Annotated[int, Field(ge=3)] = 9
+    """Structures on each way, both ends included."""
+    workers: Annotated[int, Field(ge=1)] = 1
+    """Members trained at the same time on this machine."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> StudySection:
+        for name in ("models", "splits", "seeds", "satellites", "variants"):
+            values = getattr(self, name)
+            if len(set(values)) != len(values):
+                raise ValueError(f"{name} = {list(values)}: names one twice")
+        if self.models and not (self.splits and self.seeds):
+            raise ValueError("splits and seeds need at least one value each")
+        return self
+
+
 class RunConfig(Section):
     """The whole pipeline."""
 
@@ -164,6 +197,7 @@ class RunConfig(Section):
     model: ModelSection = ModelSection()
     training: TrainingSection = TrainingSection()
     reconstruct: ReconstructSection = ReconstructSection()
+    study: StudySection = StudySection()
 
 
 def load_config(path: str | Path | None, overrides: Iterable[str] = ()) -> RunConfig:
@@ -187,6 +221,25 @@ def load_config(path: str | Path | None, overrides: Iterable[str] = ()) -> RunCo
         data = read_toml(Path(path))
     for text in overrides:
         _apply_override(data, text)
+    return _checked(data, where)
+
+
+def changed_config(config: RunConfig, overrides: Iterable[str]) -> RunConfig:
+    """`config` with ``section.key=value`` changes.
+
+    Raises
+    ------
+    ConfigError
+        If a change is not possible.
+    """
+    data = config.model_dump(mode="json")
+    changes = list(overrides)
+    for text in changes:
+        _apply_override(data, text)
+    return _checked(data, ", ".join(changes))
+
+
+def _checked(data: dict[str, Any], where: str) -> RunConfig:
     try:
         return RunConfig.model_validate(data)
     except ValidationError as error:
