@@ -6,17 +6,21 @@ from typing import Annotated
 
 import typer
 
-from hpcpdf.cli.options import JsonFile
+from hpcpdf.cli.options import JsonFile, ProfileName
 
 
 def doctor(
     *,
+    profile: ProfileName = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Check this machine and installation; say what to fix. Exit code 1 if something is broken."""
+    """Check this machine and installation; say what to fix. Exit code 1 if something is broken.
+
+    With --profile also whether Slurm accepts that profile's jobs and their ranks meet.
+    """
     from hpcpdf.launch.doctor import examine, write
 
-    checks = examine()
+    checks = examine(profile)
     for check in checks:
         typer.echo(check.line())
     if json_file is not None:

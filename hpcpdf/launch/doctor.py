@@ -2,57 +2,48 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from functools import partial
 from importlib import import_module, metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import hpcpdf
 from hpcpdf.errors import HpcPdfError
+from hpcpdf.launch.doctor_slurm import check_profile, check_slurm
+from hpcpdf.launch.findings import Check, call, last_line
+from hpcpdf.launch.profiles import load_profile
 from hpcpdf.stage import write_json
 
-Status = Literal["ok", "note", "broken"]
-
-_TIMEOUT = 60.0
-"""Seconds an external program may take before it counts as hanging."""
+_ALONE = "never start two runs with the same run.out at once"
 
 
-@dataclass(frozen=True)
-class Check:
-    """One finding.
+def examine(profile: str | None = None) -> list[Check]:
+    """Run every check. A check that fails in an unforeseen way is itself a finding, not the end.
 
-    Attributes
+    Parameters
     ----------
-    subject
-        What was looked at.
-    status
-        ``ok``; ``note``: an optional part is absent; ``broken``: something that should work does not.
-    found
-        What was found.
-    fix
-        What to do; empty when there is nothing to do.
+    profile
+        A profile whose jobs and ranks are tried on the cluster; takes a place there for some seconds.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such profile, or it is wrong.
     """
-
-    subject: str
-    status: Status
-    found: str
-    fix: str = ""
-
-    def line(self) -> str:
-        """The finding as one line of a listing."""
-        return f"{self.status:<7}{self.subject:<14}{self.found}" + (f"  -> {self.fix}" if self.fix else "")
-
-
-def examine() -> list[Check]:
-    """Run every check. A check that fails in an unforeseen way is itself a finding, not the end."""
-    return [finding for check in _CHECKS for finding in _guarded(check)]
+    checks: list[Callable[[], Iterator[Check]]] = list(_CHECKS)
+    if profile is not None:
+        checks.append(partial(check_profile, load_profile(profile)))
+    return [finding for check in checks for finding in _guarded(check)]
 
 
 def write(checks: list[Check], path: Path) -> None:
@@ -78,11 +69,18 @@ def available_cpus() -> int:
 
 
 def _guarded(check: Callable[[], Iterator[Check]]) -> list[Check]:
+    findings: list[Check] = []
     try:
-        return list(check())
-    except (ImportError, OSError, RuntimeError, ValueError, subprocess.SubprocessError) as error:
-        subject = check.__name__.removeprefix("_check_")
-        return [Check(subject, "broken", f"{type(error).__name__}: {error}".splitlines()[0], "reinstall this part")]
+        findings.extend(check())
+    except (HpcPdfError, ImportError, OSError, RuntimeError, ValueError, subprocess.SubprocessError) as error:
+        found = f"{type(error).__name__}: {error}".splitlines()[0]
+        findings.append(Check(_subject(check), "broken", found, "reinstall this part"))
+    return findings
+
+
+def _subject(check: Callable[[], Iterator[Check]]) -> str:
+    function = check.func if isinstance(check, partial) else check
+    return function.__name__.removeprefix("_").removeprefix("check_")
 
 
 def _check_package() -> Iterator[Check]:
@@ -94,9 +92,15 @@ def _check_package() -> Iterator[Check]:
         fix = "install with `pip install .` and start Python outside the checkout"
         yield Check("compiled core", "broken", str(error), fix)
         return
-    level = f"PDF loops use {core.instruction_level()}, the rest {core.compiled_instruction_level()}"
-    level += f"; processor offers {instruction_level()}"
-    yield Check("compiled core", "ok", level)
+    used, offered, wanted = core.instruction_level(), instruction_level(), os.environ.get("HPCPDF_INSTRUCTIONS")
+    level = f"PDF loops use {used}, the rest {core.compiled_instruction_level()}; processor offers {offered}"
+    if wanted is not None and wanted != used:
+        fix = f"set it to one of avx512, avx2, baseline that the processor offers ({offered} and below), or unset it"
+        yield Check("compiled core", "note", f"{level}; HPCPDF_INSTRUCTIONS={wanted} has no effect", fix)
+    elif wanted is not None and used != offered:
+        yield Check("compiled core", "note", f"{level}; held there by HPCPDF_INSTRUCTIONS", "unset it for full speed")
+    else:
+        yield Check("compiled core", "ok", level)
 
 
 def _check_versions() -> Iterator[Check]:
@@ -123,12 +127,33 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _check_processors() -> Iterator[Check]:
-    cpus, threads = available_cpus(), os.environ.get("OMP_NUM_THREADS")
+    cpus, threads = available_cpus(), os.environ.get("OMP_NUM_THREADS", "")
     found = f"{cpus} of {os.cpu_count()} usable, OMP_NUM_THREADS {threads or 'not set'}"
-    if threads is not None and threads.isdigit() and int(threads) > cpus:
+    task = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    asked = int(task) if task.isdigit() else None
+    quota = _quota()
+    if threads.isdigit() and int(threads) > cpus:
         yield Check("processors", "broken", found, f"set OMP_NUM_THREADS to at most {cpus}")
+    elif asked is not None and asked > cpus:
+        fix = "give srun --cpus-per-task too: since Slurm 22.05 it does not take over that of sbatch"
+        yield Check("processors", "broken", f"{found}; the job asked for {asked} a task", fix)
+    elif asked is not None and not threads and asked < cpus:
+        fix = "export OMP_NUM_THREADS=$SLURM_CPUS_PER_TASK"
+        yield Check("processors", "broken", f"{found}; the job has {asked} a task and would start {cpus} threads", fix)
+    elif quota is not None and quota < cpus and not (threads.isdigit() and int(threads) <= quota):
+        fix = f"export OMP_NUM_THREADS={max(1, int(quota))}"
+        yield Check("processors", "note", f"{found}; this container gets the time of {quota:g}", fix)
     else:
         yield Check("processors", "ok", found)
+
+
+def _quota() -> float | None:
+    """Processors whose time a container may use; None: all."""
+    try:
+        limit, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+    except (OSError, ValueError):
+        return None
+    return None if limit == "max" else int(limit) / int(period)
 
 
 def _check_gpu() -> Iterator[Check]:
@@ -141,6 +166,28 @@ def _check_gpu() -> Iterator[Check]:
         yield Check("GPU", "broken", f"a driver is here but torch {torch.__version__} does not use it", fix)
     else:
         yield Check("GPU", "note", "none; training uses the processors")
+
+
+def _check_training_ranks() -> Iterator[Check]:
+    dist: Any = import_module("torch.distributed")
+    torch: Any = import_module("torch")
+    if not dist.is_available() or not dist.is_gloo_available():
+        fix = "install a build of torch with torch.distributed and gloo"
+        yield Check("ranks of torch", "broken", "cannot meet: training runs in one process", fix)
+        return
+    try:
+        socket.getaddrinfo(socket.gethostname(), None)
+    except OSError as error:
+        fix = "add it to /etc/hosts, or set GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME to the cluster's network"
+        yield Check("ranks of torch", "broken", f"own name {socket.gethostname()} has no address ({error})", fix)
+        return
+    if not torch.cuda.is_available():
+        yield Check("ranks of torch", "ok", "gloo")
+    elif not dist.is_nccl_available():
+        fix = "install a CUDA build of torch with NCCL; until then GPUs exchange through main memory"
+        yield Check("ranks of torch", "broken", "gloo, but no NCCL", fix)
+    else:
+        yield Check("ranks of torch", "ok", f"gloo, NCCL {'.'.join(map(str, torch.cuda.nccl.version()))}")
 
 
 def _check_mpi() -> Iterator[Check]:
@@ -159,10 +206,9 @@ def _check_mpi() -> Iterator[Check]:
         "from hpcpdf.dataset.mpi import context_from_mpi; world = context_from_mpi().world; "
         "from mpi4py.MPI import Get_library_version; print('world', world, Get_library_version())"
     )
-    done = _call(mpiexec, "-n", "2", sys.executable, "-c", program)
+    done = call(mpiexec, "-n", "2", sys.executable, "-c", program)
     if done.returncode != 0:
-        lines = (done.stderr or done.stdout).strip().splitlines()
-        yield Check("MPI", "broken", f"{mpiexec} -n 2 failed: {lines[-1] if lines else 'no message'}", fix)
+        yield Check("MPI", "broken", f"{mpiexec} -n 2 failed: {last_line(done)}", fix)
     elif "world 2" not in done.stdout:
         yield Check("MPI", "broken", f"{mpiexec} -n 2 started two lone processes", fix)
     else:
@@ -172,24 +218,33 @@ def _check_mpi() -> Iterator[Check]:
 
 def _check_hdf5() -> Iterator[Check]:
     h5py: Any = import_module("h5py")
-    with tempfile.TemporaryDirectory() as folder, h5py.File(Path(folder) / "check.h5", "w") as file:
-        file["r"] = [0.0, 0.1]
     kind = "parallel" if h5py.get_config().mpi else "serial (all that hpcpdf needs: one shard per rank)"
     yield Check("HDF5", "ok", f"{h5py.version.hdf5_version}, {kind}")
+    for subject, folder in _folders():
+        if os.access(folder, os.W_OK):
+            yield _locks(f"locks {subject}", folder)
 
 
-def _check_slurm() -> Iterator[Check]:
-    if shutil.which("sinfo") is None:
-        yield Check("Slurm", "note", "not on this machine; stages run here")
-        return
-    done = _call("sinfo", "--noheader", "--format=%P %a %D")
-    if done.returncode != 0:
-        lines = done.stderr.strip().splitlines()
-        fix = "ask the administrators, or unset SLURM_CONF if it is stale"
-        yield Check("Slurm", "broken", lines[-1] if lines else "sinfo failed", fix)
-    else:
-        partitions = ", ".join(line.split()[0] for line in done.stdout.splitlines() if line.strip())
-        yield Check("Slurm", "ok", f"partitions {partitions or 'none'}")
+def _locks(subject: str, folder: Path) -> Check:
+    """Whether HDF5 files can be written in a folder, and whether its locks keep a second writer out."""
+    h5py: Any = import_module("h5py")
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".hpcpdf.") as inside:
+        path = Path(inside) / "check.h5"
+        try:
+            with h5py.File(path, "w") as file:
+                file["r"] = [0.0, 0.1]
+        except OSError as error:
+            fix = "have it mounted with locks (Lustre: -o flock), or export HDF5_USE_FILE_LOCKING=BEST_EFFORT"
+            return Check(subject, "broken", f"{folder}: {error}", fix)
+        with path.open("rb") as one, path.open("rb") as other:
+            try:
+                fcntl.flock(one, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return Check(subject, "ok", f"{folder}: HDF5 writes, a second writer is kept out")
+            except OSError as error:
+                return Check(subject, "note", f"{folder}: no locks ({error.strerror}); HDF5 writes without", _ALONE)
+        return Check(subject, "note", f"{folder}: locks are granted twice", _ALONE)
 
 
 def _check_diffpy() -> Iterator[Check]:
@@ -215,7 +270,7 @@ def _check_model() -> Iterator[Check]:
 
 
 def _check_storage() -> Iterator[Check]:
-    for subject, folder in (("this folder", Path.cwd()), ("temporary", Path(tempfile.gettempdir()))):
+    for subject, folder in _folders():
         free = shutil.disk_usage(folder).free / 1e9
         if not os.access(folder, os.W_OK):
             yield Check(subject, "note", f"{folder} is read only", "choose run.out or --out elsewhere")
@@ -225,12 +280,8 @@ def _check_storage() -> Iterator[Check]:
             yield Check(subject, "ok", f"{folder}: {free:.0f} GB free")
 
 
-def _call(*command: str) -> subprocess.CompletedProcess[str]:
-    # A launcher's variables would make mpiexec believe that it is itself a rank.
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("PMI_", "PMIX_", "OMPI_", "HYDRA_", "SLURM_"))}
-    if "SLURM_CONF" in os.environ:
-        clean["SLURM_CONF"] = os.environ["SLURM_CONF"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT, env=clean)
+def _folders() -> tuple[tuple[str, Path], ...]:
+    return ("this folder", Path.cwd()), ("temporary", Path(tempfile.gettempdir()))
 
 
 _CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (
@@ -238,9 +289,10 @@ _CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (
     _check_versions,
     _check_processors,
     _check_gpu,
+    _check_training_ranks,
     _check_mpi,
     _check_hdf5,
-    _check_slurm,
+    check_slurm,
     _check_diffpy,
     _check_model,
     _check_storage,

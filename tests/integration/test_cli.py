@@ -125,7 +125,7 @@ def test_output_closed_by_its_reader_is_no_error(tmp_path):
 def test_signals_end_in_one_line(tmp_path, number, code):
     program = (
         "import sys, time; import hpcpdf.launch.doctor as d; from hpcpdf.cli.main import main\n"
-        "def wait():\n    print('ready', flush=True)\n    time.sleep(60)\n"
+        "def wait(profile):\n    print('ready', flush=True)\n    time.sleep(60)\n"
         "d.examine = wait; sys.exit(main(['doctor']))"
     )
     process = subprocess.Popen(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -108,6 +110,11 @@ class SlurmCluster:
         """Bring a killed node back."""
         _call("start-node", self.folder, name)
         self._killed.discard(name)
+
+    def end(self, daemon: str) -> None:
+        """End ``slurmctld``, ``slurmdbd``, ``mariadbd`` or ``munged``."""
+        pid: int = json.loads((self.folder / "cluster.json").read_text())["pids"][daemon]
+        os.kill(pid, signal.SIGKILL)
 
     def tidy(self) -> None:
         """End what a test left, so that the next one finds an idle cluster."""
