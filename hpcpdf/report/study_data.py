@@ -41,8 +41,8 @@ SATELLITES = 11
 
 ONE_SAMPLE = "one sample"
 """The published protocol: one draw of the latent vector, nothing fitted."""
-METHODS = (ONE_SAMPLE, "one sample, zoom", "best of 100", "best of 100, zoom")
-LOOK_UPS = ("look-up", "look-up, zoom")
+LOOK_UP = "look-up"
+"""Methods whose name begins so need no network."""
 FACTORS = ("scale", "atom count", "disorder", "ordering", "latent")
 """Corrected one at a time, starting from `ONE_SAMPLE`."""
 
@@ -174,11 +174,27 @@ class Study:
         """Members that change an open choice of the method."""
         return sorted((m for m in self.members if m.variant), key=lambda m: (m.variant, m.name))
 
+    def methods(self) -> list[str]:
+        """Of the members of the published protocol, in the order of their files, without factors and look-ups."""
+        names = {name: None for split in SPLITS for member in self.main(split) for name in member.scores}
+        return [name for name in names if name not in FACTORS and not name.startswith(LOOK_UP)]
+
+    def look_ups(self) -> list[str]:
+        """Methods without a network, in the order of the files."""
+        names = {name: None for split in SPLITS for member in self.main(split) for name in member.scores}
+        return [name for name in names if name.startswith(LOOK_UP)]
+
     def pooled(self, split: str, kind: str | None, method: str, *columns: str) -> Floats:
-        """Scores of all PDFs and seeds of a method, (n, columns), without PDFs that lack one."""
+        """Scores of all PDFs and seeds of a method, (n, columns), without PDFs that lack one.
+
+        Without a model: of one member a seed, for the others look up the same.
+        """
+        members = self.main(split, kind)
+        if kind is None:
+            members = list({member.seed: member for member in reversed(members)}.values())
         found = [
             np.column_stack([member.scores[method][name] for name in columns])
-            for member in self.main(split, kind)
+            for member in members
             if method in member.scores
         ]
         values = np.concatenate(found) if found else np.zeros((0, len(columns)))

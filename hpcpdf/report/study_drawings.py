@@ -25,8 +25,8 @@ class Drawing:
         Of its part of the page.
     caption
         What is drawn.
-    finding
-        What it says, in a sentence made of the numbers.
+    findings
+        What it says, in sentences made of the numbers.
     figure
         To be saved.
     """
@@ -34,7 +34,7 @@ class Drawing:
     name: str
     title: str
     caption: str
-    finding: str
+    findings: list[str]
     figure: Figure
 
 

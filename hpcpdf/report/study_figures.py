@@ -8,11 +8,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from hpcpdf.evaluate.table import PAPER
 from hpcpdf.report.figures import PALETTE, new_figure
-from hpcpdf.report.study_data import FACTORS, LOOK_UPS, METHODS, MODELS, ONE_SAMPLE, SPLITS, Study
+from hpcpdf.report.study_data import FACTORS, MODELS, ONE_SAMPLE, SPLITS, Study
 
 TEXT = 8.5
 """Points; as large as the text of a journal when a figure of 6.6 in fills a page's width."""
@@ -26,7 +26,16 @@ PUBLISHED = {
 }
 """Pearson of Table 1 of the reference."""
 
-_NO_SIGMA = ""
+_CRITERIA = {
+    "distance": "bond length",
+    "shortest": "shortest distance",
+    "spread": "spread of bonds",
+    "coordination": "coordination",
+    "least_neighbours": "least neighbours",
+    "overlaps": "no overlap",
+    "connected": "in one piece",
+    "rw_nearest": "R_w to a real cluster",
+}
 
 
 def label_axes(axes: Axes, x_label: str, y_label: str) -> None:
@@ -50,12 +59,13 @@ def present_splits(study: Study) -> list[str]:
 
 def distributions_figure(study: Study) -> Figure:
     """Pearson of every PDF by method, mean and standard deviation, and the published ones."""
+    methods = study.methods()
     rows: list[tuple[str | None, str, str]] = [
-        (kind, method, f"{MODELS[kind]}, {method}") for kind in MODELS for method in METHODS
+        (kind, method, f"{MODELS[kind]}, {method}") for kind in MODELS for method in methods
     ]
-    rows += [(None, method, method) for method in LOOK_UPS]
+    rows += [(None, method, method) for method in study.look_ups()]
     splits = present_splits(study)
-    figure = new_figure(WIDTH, 4.6)
+    figure = new_figure(WIDTH, 1.3 + 0.33 * len(rows))
     grid = figure.subplots(1, len(splits), sharex=True, sharey=True, squeeze=False)[0]
     rng = np.random.default_rng(0)
     low = 0.0
@@ -67,7 +77,7 @@ def distributions_figure(study: Study) -> Figure:
                 continue
             low = min(low, float(values.min()))
             colour = COLOURS.get(kind or "", GREY)
-            axes.plot(values, y + rng.uniform(-0.3, 0.3, values.size), ".", ms=2.2, color=colour, alpha=0.28, mew=0)
+            axes.plot(values, y + rng.uniform(-0.3, 0.3, values.size), ".", ms=2.8, color=colour, alpha=0.35, mew=0)
             _mean_bar(axes, float(values.mean()), float(np.std(values, ddof=min(1, values.size - 1))), y)
         if split == "paper":
             for y, (kind, method, _) in enumerate(rows):
@@ -76,8 +86,8 @@ def distributions_figure(study: Study) -> Figure:
         axes.set_title(split_title(split), fontsize=TEXT, loc="left")
         label_axes(axes, "Pearson correlation of the PDFs", "")
         axes.tick_params(axis="y", length=0)
-        for y in (len(METHODS) - 0.45, 2 * len(METHODS) - 0.45):
-            axes.axhline(y, color="0.85", lw=0.6)
+        for border in (len(methods) - 0.45, 2 * len(methods) - 0.45):
+            axes.axhline(border, color="0.85", lw=0.6)
     grid[0].set_yticks(range(len(rows)), [label for *_, label in rows])
     grid[0].set_ylim(len(rows) - 0.4, -0.6)
     grid[0].set_xlim(min(low, 0.0) - 0.03, 1.03)
@@ -162,29 +172,33 @@ def _criteria(study: Study) -> dict[str, dict[str, float]]:
     return found
 
 
+def criterion(name: str) -> str:
+    """What a criterion of validity is called."""
+    return _CRITERIA.get(name, name)
+
+
 def _draw_criteria(axes: Axes, criteria: Mapping[str, Mapping[str, float]]) -> None:
     for y, shares in enumerate(criteria.values()):
-        axes.plot([100 * v for v in shares.values()], [y] * len(shares), color="0.8", lw=2, zorder=1)
-        for kind, share in shares.items():
-            axes.plot(100 * share, y, MARKERS[kind], color=COLOURS[kind], ms=5.5, mec="w", mew=0.6)
-    axes.set_yticks(range(len(criteria)), list(criteria))
+        for kind, offset in zip(MODELS, (-0.13, 0.13), strict=True):
+            if kind in shares:
+                axes.plot([0, 100 * shares[kind]], [y + offset] * 2, color=COLOURS[kind], lw=2.5, alpha=0.3)
+                axes.plot(100 * shares[kind], y + offset, MARKERS[kind], color=COLOURS[kind], ms=5.5, mec="w", mew=0.6)
+    axes.set_yticks(range(len(criteria)), [criterion(name).replace("R_w", "$R_w$") for name in criteria])
     axes.set_ylim(len(criteria) - 0.5, -0.5)
-    axes.set_xlim(-3, 103)
+    axes.set_xlim(0, 104)
     label_axes(axes, "intermediates that meet it (%)", "")
     axes.tick_params(axis="y", length=0)
-    axes.grid(axis="x", color="0.9", lw=0.6)
-    axes.set_axisbelow(True)
 
 
 def satellites_figure(rows: Sequence[Mapping[str, str]]) -> Figure:
     """Error of the reconstruction against the number of satellites: the network's, and the solver's own."""
     figure = new_figure(WIDTH, 3.2)
     panels = figure.subplots(1, 2)
-    columns = ("pearson_mean", "rmsd_median")
+    names = ("pearson_mean", "rmsd_median")
     shades = ["#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"]
     curves: dict[tuple[str, str], list[Mapping[str, str]]] = {}
-    for row in rows:
-        sigma = row["sigma"] if row["source"] == "solver" else _NO_SIGMA
+    for row in sorted(rows, key=lambda row: (row["source"], _number(row["sigma"]))):
+        sigma = row["sigma"] if row["source"] == "solver" else ""
         curves.setdefault((row["source"], sigma), []).append(row)
     solver = iter(shades)
     for (source, sigma), curve in curves.items():
@@ -193,7 +207,7 @@ def satellites_figure(rows: Sequence[Mapping[str, str]]) -> Figure:
         label = "network and solver" if network else f"solver alone, σ = {float(sigma):g} Å"
         order = sorted(curve, key=lambda row: float(row["satellites"]))
         x = np.array([float(row["satellites"]) for row in order])
-        for axes, name in zip(panels, columns, strict=True):
+        for axes, name in zip(panels, names, strict=True):
             y = np.array([_number(row[name]) for row in order])
             style = "-" if network else (0, (4, 2))
             axes.plot(x, y, color=colour, marker=marker, ms=4, lw=1.6 if network else 1.1, ls=style, label=label)
@@ -207,7 +221,12 @@ def satellites_figure(rows: Sequence[Mapping[str, str]]) -> Figure:
     panels[1].set_yscale("log")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(
-        handles, labels, loc="outside lower center", ncols=min(3, len(labels)), frameon=False, fontsize=TEXT - 0.5
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=len(labels) if len(labels) <= 3 else 2,
+        frameon=False,
+        fontsize=TEXT - 0.5,
     )
     return figure
 
@@ -246,7 +265,7 @@ def factors_figure(study: Study) -> Figure:
         axes.set_title(split_title(split), fontsize=TEXT, loc="left")
         label_axes(axes, "mean Pearson correlation of the PDFs", "")
         axes.tick_params(axis="y", length=0)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
     grid[0].set_yticks(range(len(names)), [f"{name} corrected" for name in names])
     grid[0].set_ylim(len(names) - 0.5, -0.5)
     handles: list[Line2D] = []
@@ -278,11 +297,14 @@ def learning_figure(study: Study) -> Figure:
                 if 0 < best <= len(validation):
                     axes.plot(best, validation[best - 1], "o", color=colours[split], mec="k", mew=0.6, ms=4.5, zorder=3)
         axes.set_title(MODELS[kind], fontsize=TEXT, loc="left")
-        label_axes(axes, "epoch", "loss per structure")
+        label_axes(axes, "epoch", "loss")
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     if positive:
         for axes in grid:
             axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter(NullFormatter())
     handles = [Line2D([], [], color=colour, lw=1.6, label=f"{split} split") for split, colour in colours.items()]
     handles += [
         Line2D([], [], color=GREY, lw=1.2, label="validation"),

@@ -18,7 +18,7 @@ from hpcpdf.config import RunConfig
 from hpcpdf.report import figures, page, study_tables
 from hpcpdf.report.artefacts import read_marker
 from hpcpdf.report.structures import geometry
-from hpcpdf.report.study_data import LOOK_UPS, MODELS, ONE_SAMPLE, SPLITS, STAGES, Member, Study, read_study
+from hpcpdf.report.study_data import LOOK_UP, MODELS, ONE_SAMPLE, SPLITS, STAGES, Member, Study, read_study
 from hpcpdf.report.study_drawings import drawings
 from hpcpdf.report.study_figures import PUBLISHED, present_splits
 from hpcpdf.report.study_structures import ROLES, common_strips
@@ -77,11 +77,16 @@ def write_study(out: Path, *, expected: Iterable[str] = (), command: str | None 
     if (folder / DONE).is_file() and read_marker(folder, "report").get("digest") == digest:
         return report
     with page.whole_folder(folder) as fresh:
-        drawn: dict[str, dict[str, str]] = {}
+        drawn: dict[str, dict[str, Any]] = {}
         for one in drawings(study):
             png, *_ = figures.save(one.figure, fresh / one.name)
-            texts = {"title": one.title, "caption": one.caption, "finding": one.finding}
-            drawn[one.name] = {"name": one.name, "uri": page.data_uri(png), **texts}
+            drawn[one.name] = {
+                "name": one.name,
+                "title": one.title,
+                "caption": one.caption,
+                "findings": one.findings,
+                "uri": page.data_uri(png),
+            }
         html = _page(study, drawn, command or _command(out))
         (fresh / report.name).write_text(html, encoding="utf-8")
         mark_finished(fresh, {"members": [member.name for member in study.members]}, digest=digest)
@@ -107,7 +112,7 @@ def _command(out: Path) -> str:
     return f"hpcpdf run CONFIG.toml --set run.out={out}"
 
 
-def _page(study: Study, drawn: Mapping[str, Mapping[str, str]], command: str) -> str:
+def _page(study: Study, drawn: Mapping[str, Mapping[str, Any]], command: str) -> str:
     stamp = provenance()
     splits = present_splits(study)
     shown = study.pairs(splits[0]) if splits else []
@@ -167,7 +172,7 @@ def _tiles(study: Study) -> list[tuple[str, str, str]]:
             if means:
                 beside = f"published {PUBLISHED[kind].mean:.4f}" if split == "paper" else f"{len(means)} seeds"
                 tiles.append((f"{label}, Pearson, {split} split", f"{np.mean(means):.4f}", beside))
-        look_up = study.pooled(split, None, LOOK_UPS[0], "pearson")
+        look_up = study.pooled(split, None, LOOK_UP, "pearson")
         if look_up.size:
             tiles.append((f"look-up, Pearson, {split} split", f"{look_up.mean():.4f}", "no network at all"))
     for kind, model in (study.interpolation or {}).get("models", {}).items():

@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.collections import PatchCollection
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import EllipseCollection
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Circle
 from numpy.typing import ArrayLike, NDArray
 
 from hpcpdf.clusters.elements import metallic_radius
@@ -25,6 +27,10 @@ ROLES = ("best", "typical", "worst")
 _SHOWN_STEPS = 9
 _VALID, _INVALID = "#0072b2", "#b34700"
 
+_DISCS = ((1.0, 0.0, -0.5), (0.93, 0.02, -0.12), (0.72, 0.12, 0.1), (0.45, 0.25, 0.35), (0.2, 0.34, 0.7))
+"""Radius, shift and lightness of the discs of an atom: a highlight out of the middle on ever smaller discs reads as a
+sphere, and stays vector graphics."""
+
 _TILT, _TURN = -0.32, 0.42
 """Radians; tilted like the page's viewer, so that rows of atoms do not hide behind one another."""
 
@@ -34,21 +40,19 @@ def latent_figure(members: Sequence[Member]) -> Figure:
     figure = new_figure(WIDTH, 3.3)
     grid = figure.subplots(1, max(1, len(members)), squeeze=False)[0]
     counts = np.concatenate([member.latent["n_atoms"] for member in members])
-    norm = {"vmin": float(counts.min()), "vmax": float(counts.max()), "cmap": "viridis"}
-    mapped = None
+    colours = ScalarMappable(Normalize(float(counts.min()), float(counts.max())), "viridis")
     for axes, member in zip(grid, members, strict=True):
         latent = member.latent
         prior, posterior, n_atoms = latent["prior"], latent["posterior"], latent["n_atoms"]
         # Large and open below, small and filled above: both stay visible where they coincide.
-        rings = axes.scatter(posterior[:, 0], posterior[:, 1], s=26, marker="o", facecolors="none", linewidths=0.7)
-        rings.set(array=n_atoms, clim=(norm["vmin"], norm["vmax"]), cmap="viridis", facecolor="none")
-        mapped = axes.scatter(prior[:, 0], prior[:, 1], s=7, c=n_atoms, linewidths=0, **norm)
+        shade = colours.to_rgba(n_atoms)
+        axes.scatter(posterior[:, 0], posterior[:, 1], s=24, facecolors="none", edgecolors=shade, linewidths=0.7)
+        axes.scatter(prior[:, 0], prior[:, 1], s=8, c=shade, linewidths=0)
         axes.set_title(f"{member.label} ({member.split} split, seed {member.seed})", fontsize=TEXT, loc="left")
         label_axes(axes, "latent coordinate z₁", "latent coordinate z₂")
-    if mapped is not None:
-        bar = figure.colorbar(mapped, ax=list(grid), pad=0.01, aspect=30)
-        bar.set_label("atoms", fontsize=TEXT)
-        bar.ax.tick_params(labelsize=TEXT - 0.5)
+    bar = figure.colorbar(colours, ax=list(grid), pad=0.01, aspect=30)
+    bar.set_label("atoms", fontsize=TEXT)
+    bar.ax.tick_params(labelsize=TEXT - 0.5)
     handles = [
         Line2D([], [], marker="o", ls="", ms=3, color=GREY, label="from the PDF (prior mean)"),
         Line2D([], [], marker="o", ls="", ms=5.5, mfc="none", color=GREY, label="from the structure (posterior mean)"),
@@ -67,7 +71,7 @@ def common_strips(members: Sequence[Member], most: int = 3) -> list[list[Mapping
 
 
 def strip_figure(labels: Sequence[str], strips: Sequence[Mapping[str, Any]]) -> Figure:
-    """The structures on the way from A to B, a row for each model.
+    """The structures on the way from A to B, a row for each model, all on one scale.
 
     Parameters
     ----------
@@ -79,27 +83,34 @@ def strip_figure(labels: Sequence[str], strips: Sequence[Mapping[str, Any]]) -> 
     """
     rows = [_thinned(strip["steps"]) for strip in strips]
     columns = max(len(steps) for steps in rows)
-    figure = new_figure(WIDTH, 1.45 * len(rows) + 0.25)
-    grid = figure.subplots(len(rows), columns, squeeze=False)
-    reach = max(_reach(step["positions"]) for steps in rows for step in steps)
-    for row, (label, steps, strip) in enumerate(zip(labels, rows, strips, strict=True)):
-        radius = float(np.mean([metallic_radius(symbol) for symbol in strip["symbols"]]))
-        for column, axes in enumerate(grid[row]):
-            axes.set_xticks([])
-            axes.set_yticks([])
-            for spine in axes.spines.values():
-                spine.set_visible(False)
-            if column >= len(steps):
-                axes.set_visible(False)
-                continue
-            _draw_step(axes, steps[column], reach + radius, radius)
+    radii = [float(np.mean([metallic_radius(symbol) for symbol in strip["symbols"]])) for strip in strips]
+    reach = max(_reach(step["positions"]) for steps in rows for step in steps) + max(radii)
+    cell = 2.12 * reach
+    left = 0.3
+    # Inches for an Å.
+    inch = (WIDTH - left) / columns / cell
+    text = 0.44 / inch
+    figure = new_figure(WIDTH, inch * (cell * len(rows) + text * len(rows)) + 0.34)
+    # Rows and columns are placed in Å, so that no layout moves or scales one structure against another.
+    figure.set_layout_engine("none")
+    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
+    axes.set_axis_off()
+    bottom = -len(rows) * (cell + text) - 0.14 / inch
+    axes.set_xlim(-left / inch, columns * cell)
+    axes.set_ylim(bottom, 0.2 / inch)
+    for row, (label, steps, radius) in enumerate(zip(labels, rows, radii, strict=True)):
+        y = -row * (cell + text) - 0.5 * cell
+        axes.text(-0.5 * left / inch, y, label, fontsize=TEXT, fontweight="bold", rotation=90, ha="center", va="center")
+        for column, step in enumerate(steps):
+            x = (column + 0.5) * cell
+            draw_cluster(axes, step["positions"], radius, centre=(x, y))
+            _write_below(axes, step, x, y - 0.5 * cell)
             if row == 0:
-                axes.set_title(_step_title(steps[column]["fraction"]), fontsize=TEXT - 0.5, pad=2)
-        grid[row][0].set_ylabel(label, fontsize=TEXT, fontweight="bold")
-    bar = grid[0][0]
-    length = 5.0 if reach > 6 else 2.0
-    bar.plot([-reach, -reach + length], [-reach - radius] * 2, color="k", lw=1.5, solid_capstyle="butt")
-    bar.text(-reach + length + 0.12 * reach, -reach - radius, f"{length:g} Å", fontsize=TEXT - 2, va="center")
+                axes.text(x, 0.0, _step_title(step["fraction"]), fontsize=TEXT - 0.5, ha="center", va="bottom")
+    length = 10.0 if reach > 8 else 5.0
+    y = bottom + 0.08 / inch
+    axes.plot([0.2 * reach, 0.2 * reach + length], [y, y], color="k", lw=1.5, solid_capstyle="butt")
+    axes.text(0.3 * reach + length, y, f"{length:g} Å", fontsize=TEXT - 1.5, va="center")
     return figure
 
 
@@ -109,7 +120,7 @@ def _thinned(steps: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _step_title(fraction: float) -> str:
-    return "A" if fraction <= 0 else "B" if fraction >= 1 else f"{100 * fraction:.0f} %"
+    return "A" if fraction <= 0 else "B" if fraction >= 1 else f"{fraction:.3g}"
 
 
 def _reach(positions: ArrayLike) -> float:
@@ -117,22 +128,31 @@ def _reach(positions: ArrayLike) -> float:
     return float(np.linalg.norm(x - x.mean(axis=0), axis=1).max()) if len(x) else 1.0
 
 
-def _draw_step(axes: Axes, step: Mapping[str, Any], reach: float, radius: float) -> None:
-    draw_cluster(axes, step["positions"], radius)
-    axes.set_xlim(-reach, reach)
-    axes.set_ylim(-1.12 * reach, 1.12 * reach)
-    axes.set_aspect("equal")
+def _write_below(axes: Axes, step: Mapping[str, Any], x: float, y: float) -> None:
     valid = bool(step["valid"])
-    mark = {"fontsize": TEXT - 1.5, "color": _VALID if valid else _INVALID, "fontweight": "bold"}
     rw = step.get("rw_nearest")
     number = "–" if rw is None else f"{rw:.3f}"
-    below = {"xycoords": "axes fraction", "ha": "center", "va": "top"}
-    axes.annotate("✓ valid" if valid else "✗ invalid", (0.5, 0.0), **below, **mark)
-    axes.set_xlabel(f"\n{step['n_atoms']} atoms\n$R_w$ {number}", fontsize=TEXT - 1.5, labelpad=3)
+    lines = (
+        ("✓ valid" if valid else "✗ invalid", _VALID if valid else _INVALID, "bold"),
+        (f"{step['n_atoms']} atoms", "k", "normal"),
+        (f"$R_w$ {number}", "k", "normal"),
+    )
+    for index, (text, colour, weight) in enumerate(lines):
+        axes.annotate(
+            text,
+            (x, y),
+            xytext=(0, -10 * index),
+            textcoords="offset points",
+            ha="center",
+            va="top",
+            fontsize=TEXT - 1.5,
+            color=colour,
+            fontweight=weight,
+        )
 
 
-def draw_cluster(axes: Axes, positions: ArrayLike, radius: float) -> None:
-    """Draw atoms as shaded spheres, seen along z after a tilt, the far ones first and paler; centred at 0.
+def draw_cluster(axes: Axes, positions: ArrayLike, radius: float, *, centre: tuple[float, float] = (0.0, 0.0)) -> None:
+    """Draw atoms as shaded spheres, seen along z after a tilt, the far ones first and paler.
 
     Parameters
     ----------
@@ -142,6 +162,8 @@ def draw_cluster(axes: Axes, positions: ArrayLike, radius: float) -> None:
         (n, 3), Å.
     radius
         Of an atom, Å.
+    centre
+        Where the middle of the cluster comes to lie.
     """
     x = np.asarray(positions, dtype=float).reshape(-1, 3)
     if not len(x):
@@ -150,21 +172,19 @@ def draw_cluster(axes: Axes, positions: ArrayLike, radius: float) -> None:
     x = (x - x.mean(axis=0)) @ _view().T
     depth = x[:, 2]
     fog = (depth.max() - depth) / max(float(np.ptp(depth)), 1e-9)
-    patches, colours = [], []
-    for index in np.argsort(depth):
+    offsets, colours = [], []
+    for index in np.argsort(depth, kind="stable"):
         base = _mix(_coordination_colour(int(neighbours[index])), (1.0, 1.0, 1.0), 0.55 * fog[index])
-        # A highlight out of the middle on ever smaller discs reads as a sphere, and stays vector graphics.
-        for size, shift, light in (
-            (1.0, 0.0, -0.5),
-            (0.93, 0.02, -0.12),
-            (0.72, 0.12, 0.1),
-            (0.45, 0.25, 0.35),
-            (0.2, 0.34, 0.7),
-        ):
-            centre = (x[index, 0] - shift * radius, x[index, 1] + shift * radius)
-            patches.append(Circle(centre, size * radius))
+        for _, shift, light in _DISCS:
+            offsets.append((centre[0] + x[index, 0] - shift * radius, centre[1] + x[index, 1] + shift * radius))
             colours.append(_mix(base, (1.0, 1.0, 1.0) if light > 0 else (0.08, 0.09, 0.13), abs(light)))
-    axes.add_collection(PatchCollection(patches, facecolors=colours, linewidths=0))
+    sizes = [2.0 * size * radius for size, _, _ in _DISCS]
+    # A collection uses its sizes in turn, so that every atom gets all its discs before the next one covers it.
+    discs = EllipseCollection(
+        sizes, sizes, np.zeros(len(sizes)), units="xy", offsets=offsets, offset_transform=axes.transData
+    )
+    discs.set(facecolors=colours, linewidths=0)
+    axes.add_collection(discs, autolim=False)
 
 
 def _view() -> Floats:
@@ -176,8 +196,6 @@ def _view() -> Floats:
 
 def _coordination_colour(neighbours: int) -> tuple[float, float, float]:
     """Viridis up to 11 neighbours, grey for the inside of a close packing: as in the page's viewer."""
-    from matplotlib import colormaps
-
     if neighbours >= 12:
         return (0.73, 0.753, 0.784)
     red, green, blue, _ = colormaps["viridis"](neighbours / 11.0)
@@ -224,42 +242,31 @@ def atoms_figure(study: Study, splits: Sequence[str]) -> Figure:
     kinds = [kind for kind in MODELS if any(study.main(split, kind) for split in splits)]
     figure = new_figure(WIDTH, 0.5 + 2.9 * len(splits))
     grid = figure.subplots(len(splits), len(kinds), sharex=True, sharey=True, squeeze=False)
-    limit, most = 10.0, 1
+    scores = [[study.pooled(split, kind, ONE_SAMPLE, "n_atoms", "atoms_error") for kind in kinds] for split in splits]
+    counted = [[np.unique(np.cumsum(one, axis=1), axis=0, return_counts=True) for one in row] for row in scores]
+    most = max(int(counts.max(initial=1)) for row in counted for _, counts in row)
+    limit = 1.06 * max(float(pairs.max(initial=10.0)) for row in counted for pairs, _ in row)
     for row, split in enumerate(splits):
         for column, kind in enumerate(kinds):
-            axes = grid[row][column]
-            true, error = study.pooled(split, kind, ONE_SAMPLE, "n_atoms", "atoms_error").T
-            made = true + error
-            pairs, counts = np.unique(np.column_stack([true, made]), axis=0, return_counts=True)
+            axes, (pairs, counts) = grid[row][column], counted[row][column]
+            axes.plot([0, limit], [0, limit], color="0.6", lw=0.8, zorder=0)
+            axes.scatter(pairs[:, 0], pairs[:, 1], s=_area(counts, most), color=COLOURS[kind], alpha=0.55, lw=0)
             if len(pairs):
-                limit, most = max(limit, 1.06 * float(pairs.max())), max(most, int(counts.max()))
-                axes.scatter(pairs[:, 0], pairs[:, 1], s=_area(counts), color=COLOURS[kind], alpha=0.55, lw=0.4, ec="w")
-                exact = 100 * float(np.mean(true == made))
+                exact = 100 * counts[pairs[:, 0] == pairs[:, 1]].sum() / counts.sum()
                 axes.text(0.04, 0.96, f"exact: {exact:.0f} %", transform=axes.transAxes, fontsize=TEXT - 0.5, va="top")
             axes.set_title(f"{MODELS[kind]}, {split_title(split)}", fontsize=TEXT, loc="left")
             label_axes(axes, "atoms, true" if row == len(splits) - 1 else "", "atoms, generated" if column == 0 else "")
-    for axes in grid.flat:
-        axes.plot([0, limit], [0, limit], color="0.6", lw=0.8, zorder=0)
-        axes.set_xlim(0, limit)
-        axes.set_ylim(0, limit)
-        axes.set_aspect("equal")
-    shown = sorted({1, max(1, most // 4), most})
-    handles = [
-        Line2D(
-            [],
-            [],
-            marker="o",
-            ls="",
-            ms=float(np.sqrt(_area(n))),
-            color=GREY,
-            mec="w",
-            label=f"{n} PDF" + "s" * (n > 1),
-        )
-        for n in shown
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(shown), frameon=False, fontsize=TEXT - 0.5)
+            axes.set_xlim(0, limit)
+            axes.set_ylim(0, limit)
+            axes.set_aspect("equal")
+    handles = []
+    for n in sorted({1, max(1, most // 4), most}):
+        size = float(np.sqrt(_area(n, most)))
+        handles.append(Line2D([], [], marker="o", ls="", ms=size, mew=0, color=GREY, label=f"{n} PDF" + "s" * (n > 1)))
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=TEXT - 0.5)
     return figure
 
 
-def _area(counts: Any) -> Any:
-    return 5.0 + 2.2 * np.asarray(counts, dtype=float)
+def _area(counts: ArrayLike, most: int) -> Floats:
+    """Of a bubble, in square points; no bubble is too small to be seen."""
+    return np.maximum(4.0, 180.0 * np.asarray(counts, dtype=float) / max(most, 20))

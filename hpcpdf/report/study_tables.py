@@ -10,7 +10,8 @@ import numpy as np
 
 from hpcpdf.evaluate.table import LABELS, PAPER
 from hpcpdf.report.study_data import MODELS, ONE_SAMPLE, STAGES, Member, Study
-from hpcpdf.report.study_text import minus
+from hpcpdf.report.study_figures import criterion
+from hpcpdf.report.study_text import minus, power
 
 View = dict[str, Any]
 
@@ -67,13 +68,12 @@ def table1_view(split: str, table: Mapping[str, Any]) -> View:
 def _score(name: str, column: Mapping[str, Any] | None) -> dict[str, str]:
     if not column or column.get("mean") is None:
         return {"text": "–", "small": ""}
-    if name == "atoms_exact":
-        seeds = ", ".join(f"{100 * value:.1f}" for value in column["seeds"] if value is not None)
-        return {"text": f"{100 * column['mean']:.1f} %", "small": seeds}
-    digits = 2 if name == "atoms_error" else 4
-    seeds = ", ".join(f"{value:.{digits}f}" for value in column["seeds"] if value is not None)
-    spread = "" if column.get("std") is None else f" ± {column['std']:.{digits}f}"
-    return {"text": minus(f"{column['mean']:.{digits}f}{spread}"), "small": minus(seeds)}
+    share = name == "atoms_exact"
+    factor, digits = (100.0, 1) if share else (1.0, 2 if name == "atoms_error" else 4)
+    values = [value for value in column["seeds"] if value is not None]
+    seeds = ", ".join(f"{factor * value:.{min(digits, 3)}f}" for value in values) if len(values) > 1 else ""
+    spread = "" if share or column.get("std") is None else f" ± {column['std']:.{min(digits, 3)}f}"
+    return {"text": minus(f"{factor * column['mean']:.{digits}f}{' %' if share else spread}"), "small": minus(seeds)}
 
 
 def _published(summary: Any) -> dict[str, str]:
@@ -119,7 +119,7 @@ def _plain(text: str, word: bool) -> str:
     if np.isnan(value):
         return "–"
     if value and abs(value) < 1e-3:
-        return minus(f"{value:.1e}")
+        return minus(power(value))
     return minus(f"{value:.4f}".rstrip("0").rstrip(".") if value == int(value) else f"{value:.4f}")
 
 
@@ -138,7 +138,7 @@ def interpolation_view(interpolation: Mapping[str, Any]) -> View:
         ]
         for kind, model in models.items()
     ]
-    return _view([*head, *((name, True) for name in criteria)], rows)
+    return _view([*head, *((criterion(name), True) for name in criteria)], rows)
 
 
 def _share(value: float | None) -> str:

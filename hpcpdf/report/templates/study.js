@@ -24,8 +24,10 @@
       const step = way.steps[index];
       viewers[k].show({ ...step, colours: data.colours });
       const rw = step.rw === null || step.rw === undefined ? "–" : step.rw.toFixed(3);
-      byId(`walk-title-${k}`).textContent =
-        `${step.title}, ${step.valid ? "✓ valid" : "✗ invalid"}, R_w to the nearest real cluster ${rw}`;
+      const low = document.createElement("sub");
+      low.textContent = "w";
+      byId(`walk-title-${k}`).replaceChildren(
+        `${step.title}, ${step.valid ? "✓ valid" : "✗ invalid"}, R`, low, ` to the nearest real cluster ${rw}`);
     });
     byId("walk-fraction").textContent = data.walk[0].steps[index].fraction.toFixed(2);
   }
