@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from hpcpdf.errors import ConfigError, LaunchError
 from hpcpdf.launch import scheduler
+from hpcpdf.launch.graph import GRAPH
 from hpcpdf.launch.markers import code_version, read_submissions, write_submissions
 from hpcpdf.launch.status import ACTIVE, ORDER, Report, survey
 
@@ -97,8 +99,12 @@ def check_idle(folder: Path) -> None:
     ------
     ConfigError
         Naming the nodes.
+    LaunchError
+        If Slurm does not say.
     """
-    report = survey(folder)
+    if not (folder / GRAPH).is_file() or shutil.which("squeue") is None:
+        return
+    report = _asked(folder)
     if report.active:
         raise ConfigError(
             f"{folder}: {', '.join(report.active)} still queued or running; "

@@ -10,7 +10,7 @@ from typing import Any
 
 from hpcpdf.config import RunConfig
 from hpcpdf.errors import ConfigError
-from hpcpdf.launch.graph import GRAPH, Graph, Node, Ranks
+from hpcpdf.launch.graph import Graph, Node, Ranks
 from hpcpdf.launch.jobs import check_idle
 from hpcpdf.launch.pipeline import STAGES, check_run, named, run_pipeline
 from hpcpdf.launch.profiles import Profile
@@ -56,8 +56,7 @@ def run_on_slurm(config: RunConfig, profile: Profile, *, show: bool = False, say
     """
     folder = config.run.out.absolute() / "jobs"
     finished = check_run(config, STAGES)
-    if (folder / GRAPH).is_file():
-        check_idle(folder)
+    check_idle(folder)
     nodes = pipeline_nodes(config, profile, finished)
     if not nodes:
         say(f"{config.run.out}: every stage is finished already")

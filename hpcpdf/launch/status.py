@@ -189,6 +189,12 @@ def survey(folder: Path) -> Report:
         queue = scheduler.ask(list(asked))
     except LaunchError as error:
         silent = str(error)
+    # A job may have ended between the first look at its marker and the question.
+    for name, found in marks.items():
+        marks[name] = [
+            mark if mark is not None and mark.state == "done" else read_mark(folder, name, index)
+            for index, mark in enumerate(found)
+        ]
     reports: list[NodeReport] = []
     broken: set[str] = set()
     for node in graph.nodes:
@@ -242,6 +248,8 @@ class _View:
             states: dict[str | None, State] = {"running": "running", "failed": "failed"}
             return states.get(own, "queued"), mark.error if mark else ""
         slurm = self.queue.get(job)
+        if slurm is not None and slurm.state == "COMPLETED":
+            return "done", ""  # a shared file system may show the marker later
         if slurm is not None and not slurm.ended:
             if slurm.state in _WAITING:
                 return "queued", slurm.reason

@@ -13,9 +13,10 @@ from typing import Any
 import submitit
 import submitit.core.utils
 
-from hpcpdf.errors import LaunchError
+from hpcpdf.errors import ConfigError, LaunchError
 from hpcpdf.launch import scheduler
 from hpcpdf.launch.graph import Graph, Node, ordered
+from hpcpdf.launch.jobs import check_idle
 from hpcpdf.launch.markers import (
     Submission,
     code_version,
@@ -55,10 +56,13 @@ def make_graph(nodes: Sequence[Node], folder: Path, profile: Profile, *, title: 
     Raises
     ------
     ConfigError
-        Naming what cannot be submitted as it is.
+        Naming what cannot be submitted as it is, or which earlier jobs of this folder are still queued or running.
     """
     folder = folder.absolute()
+    if "%" in str(folder):
+        raise ConfigError(f"{folder}: Slurm takes % in the name of a log for a pattern; choose another folder")
     check_writable(folder, "jobs folder")
+    check_idle(folder)
     graph = Graph(folder, ordered(nodes), title, profile.name, code_version())
     for node in graph.nodes:
         _parameters(graph, node, profile, ())
@@ -168,6 +172,11 @@ def _parameters(graph: Graph, node: Node, profile: Profile, before: Sequence[str
         minutes=node.minutes,
         mpi=node.ranks == "mpi",
     )
+    if parameters["signal_delay_s"] >= 60 * parameters["time"]:
+        raise ConfigError(
+            f"node {node.name}: its limit of {parameters['time']} min leaves no time before the signal that comes "
+            f"{parameters['signal_delay_s']} s earlier; raise minutes or lower signal_seconds in profile {profile.name}"
+        )
     if before:
         parameters["dependency"] = "afterok:" + ":".join(before)
         parameters["additional_parameters"]["kill-on-invalid-dep"] = "yes"

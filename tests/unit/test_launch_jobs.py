@@ -14,6 +14,7 @@ from hpcpdf.launch import submit as submission
 from hpcpdf.launch.graph import Graph, Node
 from hpcpdf.launch.markers import exit_path, log_path, mark_path, new_mark, read_submissions, write_mark
 from hpcpdf.launch.profiles import load_profile
+from hpcpdf.launch.scheduler import Queued
 from hpcpdf.launch.status import survey
 
 NAP = "fake_slurm:nap"
@@ -126,6 +127,23 @@ def test_requeued_jobs_are_queued_whatever_their_last_start_said(graph, slurm):
         assert _reasons(graph, "first") == ["queued: BeginTime"]
 
 
+def test_what_slurm_calls_completed_is_done_before_its_marker_is_seen(graph, slurm):
+    slurm.answer("squeue", (0, "101|N/A|COMPLETED|None\n"))
+    _mark(graph, "first", 0, "running", "101")
+    assert _states(graph)["first"] == "done"
+
+
+def test_a_job_that_ends_while_slurm_is_asked_has_not_died(graph, slurm, monkeypatch):
+    _mark(graph, "first", 0, "running", "101")
+
+    def end(names: list[str]) -> dict[str, Queued]:
+        _mark(graph, "first", 0, "done", "101")
+        return {}
+
+    monkeypatch.setattr(scheduler, "ask", end)
+    assert _states(graph)["first"] == "done"
+
+
 def test_a_damaged_marker_is_no_marker(graph, slurm):
     slurm.answer("squeue", (0, "101|N/A|RUNNING|None\n"))
     _mark(graph, "first", 0, "running", "101")
@@ -191,10 +209,14 @@ def test_retry_sends_only_missing_indices_and_what_waited(graph, slurm):
 
 def test_what_is_queued_or_runs_is_not_submitted_a_second_time(graph, slurm):
     slurm.answer("squeue", (0, "101|N/A|RUNNING|None\n"))
+    nodes, profile = list(graph.nodes), load_profile("local")
     with pytest.raises(ConfigError, match="first still queued or running"):
-        jobs.check_idle(graph.folder)
+        submission.make_graph(nodes, graph.folder, profile, title="run")
+    slurm.answer("squeue", (1, "Unable to contact slurm controller\n"))
+    with pytest.raises(LaunchError, match="Unable to contact"):
+        submission.make_graph(nodes, graph.folder, profile, title="run")
     slurm.answer("squeue", INVALID)
-    jobs.check_idle(graph.folder)
+    assert submission.make_graph(nodes, graph.folder, profile, title="run") == graph
 
 
 def test_code_that_changed_in_the_queue_is_told(graph, slurm):

@@ -159,9 +159,13 @@ def test_submitting_again_forgets_the_markers_of_before(tmp_path, slurm):
     assert [entry.job for entry in read_submissions(graph.folder, "a")] == ["102"]
 
 
-def test_ranks_must_spread_evenly_and_folders_must_be_writable(tmp_path):
+def test_what_cannot_be_submitted_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="5 ranks on 2 nodes"):
         _graph(tmp_path, Node("a", NAP, nodes=2, tasks=5))
+    with pytest.raises(ConfigError, match=r"node a: its limit of 2 min leaves no time .* 120 s earlier"):
+        _graph(tmp_path, Node("a", NAP, minutes=2))
+    with pytest.raises(ConfigError, match="Slurm takes % in the name"):
+        _graph(tmp_path / "100%", Node("a", NAP))
     (tmp_path / "jobs").write_text("")
     with pytest.raises(ConfigError, match="is a file, expected a folder"):
         _graph(tmp_path, Node("a", NAP))
