@@ -79,6 +79,9 @@ def write_study(out: Path, *, expected: Iterable[str] = (), command: str | None 
     with page.whole_folder(folder) as fresh:
         drawn: dict[str, dict[str, Any]] = {}
         for one in drawings(study):
+            # Laid out once, not again for every format.
+            one.figure.draw_without_rendering()
+            one.figure.set_layout_engine("none")
             png, *_ = figures.save(one.figure, fresh / one.name)
             drawn[one.name] = {
                 "name": one.name,

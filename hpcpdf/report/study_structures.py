@@ -52,6 +52,8 @@ def latent_figure(members: Sequence[Member]) -> Figure:
         label_axes(axes, "latent coordinate z₁", "latent coordinate z₂")
     bar = figure.colorbar(colours, ax=list(grid), pad=0.01, aspect=30)
     bar.set_label("atoms", fontsize=TEXT)
+    # matplotlib makes a bitmap of it where there are many colours.
+    bar.solids.set(rasterized=False, edgecolor="face")
     bar.ax.tick_params(labelsize=TEXT - 0.5)
     handles = [
         Line2D([], [], marker="o", ls="", ms=3, color=GREY, label="from the PDF (prior mean)"),

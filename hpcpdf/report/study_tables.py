@@ -51,17 +51,23 @@ def table1_view(split: str, table: Mapping[str, Any]) -> View:
     for row in table["rows"]:
         first = MODELS.get(row["model"], row["model"]) or "look-up"
         cells = [_score(name, row["columns"].get(name)) for name in names]
-        rows.append([first, row["method"], len(row["seeds"]), row["samples"], *cells])
+        rows.append([first, row["method"], row["samples"], *cells])
         if split == "paper" and row["method"] == ONE_SAMPLE:
             rows += [
-                [first, "published", "–", one.samples, *(_published(one.columns.get(name)) for name in names)]
+                [first, "published", one.samples, *(_published(one.columns.get(name)) for name in names)]
                 for one in PAPER
                 if one.name.startswith(f"{first},")
             ]
-    notes = ["Mean ± standard deviation over the PDFs, both averaged over the seeds; below, the means of single seeds."]
+    seeds = sorted({seed for row in table["rows"] for seed in row["seeds"]})
+    notes = [f"Mean ± standard deviation over the PDFs, seed {seeds[0]}."] if len(seeds) == 1 else []
+    if len(seeds) > 1:
+        listed = ", ".join(map(str, seeds))
+        notes.append(
+            f"Mean ± standard deviation over the PDFs, both averaged over seeds; below, the means of seeds {listed}."
+        )
     notes += [_test(test) for test in table.get("tests", ())]
     notes += sorted({row.source for row in PAPER}) if split == "paper" else []
-    head = [("model", False), ("method", False), ("seeds", True), ("PDFs", True)]
+    head = [("model", False), ("method", False), ("PDFs", True)]
     return _view([*head, *((LABELS.get(name, name), True) for name in names)], rows, notes)
 
 
@@ -69,7 +75,7 @@ def _score(name: str, column: Mapping[str, Any] | None) -> dict[str, str]:
     if not column or column.get("mean") is None:
         return {"text": "–", "small": ""}
     share = name == "atoms_exact"
-    factor, digits = (100.0, 1) if share else (1.0, 2 if name == "atoms_error" else 4)
+    factor, digits = (100.0, 1) if share else (1.0, 2 if name in ("atoms_error", "epsilon2_max") else 4)
     values = [value for value in column["seeds"] if value is not None]
     seeds = ", ".join(f"{factor * value:.{min(digits, 3)}f}" for value in values) if len(values) > 1 else ""
     spread = "" if share or column.get("std") is None else f" ± {column['std']:.{min(digits, 3)}f}"

@@ -233,8 +233,9 @@ def _collect(out: Path, members: Sequence[str]) -> None:
     study.mkdir(exist_ok=True)
     read = {name: _read(out / "members" / name / "scores" / "scores.csv") for name in members}
     main = [name for name in members if facts(name)["satellites"] == 11 and not facts(name)["variant"]]
-    write_json(study / "table1.json", {"splits": {s: _table1(read, main, s) for s in ("paper", "shape")}})
-    _write_csv(study / "factors.csv", _factors(read, main))
+    splits = [split for split in ("paper", "shape") if any(facts(name)["split"] == split for name in main)]
+    write_json(study / "table1.json", {"splits": {split: _table1(read, main, split) for split in splits}})
+    _write_csv(study / "factors.csv", _factors(read, main, splits))
     _write_csv(study / "satellites.csv", _satellites(read, members))
     models = {}
     for kind, valid in zip(MODELS, (0.87, 0.66), strict=True):
@@ -260,24 +261,28 @@ def _table1(read: Mapping[str, Any], main: Sequence[str], split: str) -> dict[st
                 continue
             columns = {}
             found = chosen[kind or MODELS[0]]
+            if not found:
+                continue
             for name in names:
                 means = [float(np.nanmean(read[one][method][name])) for one in found]
                 stds = [float(np.nanstd(read[one][method][name], ddof=1)) for one in found]
                 columns[name] = {"seeds": means, "mean": float(np.mean(means)), "std": float(np.mean(stds))}
             seeds = [facts(one)["seed"] for one in found]
             rows.append({"model": kind, "method": method, "seeds": seeds, "samples": PDFS, "columns": columns})
-    for first, second in zip(*chosen.values(), strict=True):
+    for first, second in zip(*chosen.values(), strict=False):
         test = paired_test("pearson", MODELS[0], read[first]["one sample"], MODELS[1], read[second]["one sample"])
         assert test is not None
         tests.append({**vars(test), "seed": facts(first)["seed"]})
     return {"rows": rows, "tests": tests}
 
 
-def _factors(read: Mapping[str, Any], main: Sequence[str]) -> list[dict[str, Any]]:
+def _factors(read: Mapping[str, Any], main: Sequence[str], splits: Sequence[str]) -> list[dict[str, Any]]:
     rows = []
-    for split in ("paper", "shape"):
+    for split in splits:
         for kind in MODELS:
             chosen = [read[n] for n in main if facts(n)["split"] == split and facts(n)["kind"] == kind]
+            if not chosen:
+                continue
             means = {m: float(np.mean([one[m]["pearson"].mean() for one in chosen])) for m in ("one sample", *FACTORS)}
             for factor in FACTORS:
                 difference = means[factor] - means["one sample"]
