@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from hpcpdf.errors import ConfigError, LaunchError
 from hpcpdf.launch import scheduler
 from hpcpdf.launch.graph import GRAPH
-from hpcpdf.launch.markers import code_version, read_submissions, write_submissions
+from hpcpdf.launch.markers import code_version, note_cancelled
 from hpcpdf.launch.status import ACTIVE, ORDER, Report, survey
 
 if TYPE_CHECKING:
@@ -27,19 +27,10 @@ def cancel(folder: Path, *, show: bool = False) -> list[str]:
     if show:
         return active
     jobs: list[str] = []
-    for name in active:
-        submissions = read_submissions(folder, name)
-        running = {
-            job.job.partition("_")[0]
-            for node in report.nodes
-            if node.name == name
-            for job in node.jobs
-            if job.state in ACTIVE
-        }
-        write_submissions(
-            folder, name, [replace(entry, cancelled=entry.cancelled or entry.job in running) for entry in submissions]
-        )
-        jobs += sorted(running)
+    for node in report.nodes:
+        ended = {job.job.partition("_")[0]: None for job in node.jobs if job.state in ACTIVE}
+        note_cancelled(folder, node.name, list(ended))
+        jobs += ended
     scheduler.cancel(jobs)
     return active
 

@@ -148,6 +148,13 @@ def write_submissions(folder: Path, node: str, submissions: Sequence[Submission]
     write_json(_submitted(folder, node), [asdict(entry) for entry in submissions])
 
 
+def note_cancelled(folder: Path, node: str, jobs: Sequence[str]) -> None:
+    """Remember that submissions of a node were cancelled."""
+    if jobs:
+        entries = read_submissions(folder, node)
+        write_submissions(folder, node, [replace(e, cancelled=e.cancelled or e.job in jobs) for e in entries])
+
+
 def _submitted(folder: Path, node: str) -> Path:
     return folder / node / "submitted.json"
 

@@ -21,6 +21,7 @@ from hpcpdf.launch.markers import (
     Submission,
     code_version,
     mark_path,
+    note_cancelled,
     read_submissions,
     slurm_folder,
     utc,
@@ -91,6 +92,8 @@ def submit(graph: Graph, profile: Profile, *, say: Say = print) -> dict[str, lis
     LaunchError
         If Slurm refuses one; what was submitted before is cancelled, so that there is all or nothing.
     """
+    if shutil.which("sbatch") is None:
+        raise LaunchError("sbatch: not found; submit from a machine of the cluster, or run with --where local")
     graph.save()
     for node in graph.nodes:
         write_submissions(graph.folder, node.name, ())
@@ -130,6 +133,8 @@ def send(
                     sent[node.name].append(entry.job)
                 say(_line(node, wanted[node.name], sent[node.name], before))
         except LaunchError:
+            for name, ids in sent.items():
+                note_cancelled(graph.folder, name, ids)
             scheduler.cancel([job for ids in sent.values() for job in ids])
             raise
     return sent

@@ -110,7 +110,7 @@ CONFIGURATION = [
     Case("override without a value", "run a.toml --set run.seed", ("run.seed", "section.key=value"), _toml(""), 2),
     Case("override through a value", "run a.toml --set run.seed.x=1", ("run.seed.x",), _toml("[run]\nseed=1"), 2),
     Case("override of an unknown key", "run a.toml --set run.sed=1", ("run.sed", "seed"), _toml(""), 2),
-    Case("a batch system", "run a.toml --where slurm", ("slurm", "--where local"), _toml(""), 2),
+    Case("a profile", "run a.toml --where slurm --profile x", ("'x'", "cpu-cluster"), _toml(""), 2),
     Case("a file where the run goes", "run a.toml --set run.out=a.toml/x", ("a.toml is a file",), _toml(""), 2),
     Case("a run that cannot be written", "run a.toml --set run.out=/proc/x", ("run.out = /proc",), _toml(""), 2),
     Case("a stage too early", "train a.toml --set run.out=x", ("x/dataset", "generate"), _toml("")),

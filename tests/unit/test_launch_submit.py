@@ -13,6 +13,7 @@ from hpcpdf.launch import submit as submission
 from hpcpdf.launch.graph import Graph, Node, read_graph
 from hpcpdf.launch.markers import code_version, mark_path, new_mark, read_submissions, write_mark
 from hpcpdf.launch.profiles import Profile
+from hpcpdf.launch.status import survey
 
 NAP = "fake_slurm:nap"
 
@@ -111,6 +112,9 @@ def test_a_dry_run_works_where_slurm_is_not_installed(tmp_path, monkeypatch):
     lines: list[str] = []
     submission.dry_run(graph, profile, say=lines.append)
     assert "not checked: no sbatch here" in lines[-1]
+    with pytest.raises(LaunchError, match="sbatch: not found; submit from a machine of the cluster"):
+        submission.submit(graph, profile, say=lines.append)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_all_nodes_are_sent_at_once_with_their_dependencies(tmp_path, slurm, monkeypatch):
@@ -148,6 +152,8 @@ def test_when_slurm_refuses_one_node_those_before_it_are_cancelled(tmp_path, slu
     with pytest.raises(LaunchError, match=r"node c: sbatch refused it: .*Invalid account"):
         submission.submit(graph, profile, say=lambda line: None)
     assert slurm.calls("scancel") == [["101", "102"]]
+    slurm.answer("squeue", (1, "Invalid job id specified\n"))
+    assert [node.state for node in survey(graph.folder).nodes] == ["cancelled", "cancelled", "missing"]
 
 
 def test_submitting_again_forgets_the_markers_of_before(tmp_path, slurm):
