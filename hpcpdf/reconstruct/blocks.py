@@ -104,6 +104,11 @@ class Blocks:
         """Write a block: whole, or not at all.
 
         The file is built in memory and written with one plain call: HDF5 cannot close a file cleanly on a full disk.
+
+        Raises
+        ------
+        LaunchError
+            If the disk is full or the folder cannot be written.
         """
         first, last = self.span(b)
         # The name has to differ between the files that are open at a time.
@@ -122,8 +127,13 @@ class Blocks:
                 file.create_dataset(name, data=values).attrs["crc32"] = np.uint32(checksum(values))
             file.flush()
             image = file.id.get_file_image()
-        with atomic_path(self.path(b)) as temporary:
-            temporary.write_bytes(image)
+        try:
+            with atomic_path(self.path(b)) as temporary:
+                temporary.write_bytes(image)
+        except OSError as error:
+            raise LaunchError(
+                f"{self.path(b)}: cannot be written ({error.strerror}); put that right and run the same command again"
+            ) from None
 
     def read(self, b: int) -> tuple[Arrays, str]:
         """Columns of a block and the digest of its input, checked against its checksums, this job and the input.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import threading
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -210,3 +212,22 @@ def test_too_little_room_is_said_before_it_is_filled(blocks, monkeypatch, tmp_pa
     with pytest.raises(LaunchError, match="make room"):
         merge(blocks, tmp_path / "out.h5")
     assert len(list(blocks.parts.iterdir())) == len(blocks)
+
+
+def test_a_full_disk_keeps_what_is_done(blocks, work, expected, monkeypatch):
+    write, room = Path.write_bytes, iter([True, True])
+
+    def until_full(path, data):
+        if not next(room, False):
+            write(path, data[:500])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", until_full)
+        with pytest.raises(LaunchError, match=r"000002\.h5: cannot be written \(No space left on device\)"):
+            compute(blocks, range(len(blocks)), Context())
+    assert sorted(path.name for path in blocks.parts.iterdir()) == ["000000.h5", "000001.h5"]
+    work.made.clear()
+    assert finish(blocks).read_bytes() == expected
+    assert work.made == [2, 3, 4, 5]
