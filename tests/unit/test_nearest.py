@@ -39,6 +39,18 @@ def test_rw_grows_with_disorder():
     assert np.all(np.diff(found.rw) > 0.02)
 
 
+def test_a_disordered_structure_can_be_held_to_its_size():
+    noise = np.random.default_rng(2)
+    blurred = [item + noise.normal(0.0, 0.25, item.shape) for item in SHAPES]
+    held = REAL.find(blurred, same_size=True)
+    np.testing.assert_array_equal(held.index, np.arange(4))
+    # Free, the choice is at least as similar; held, the nearest size will do where there is none of the same.
+    assert np.all(REAL.find(blurred).pearson >= held.pearson - 1e-3)
+    assert REAL.find([SHAPES[1][:-1]], same_size=True).index[0] in np.flatnonzero(
+        [abs(len(item) - len(SHAPES[1]) + 1) <= 1 for item in SHAPES]
+    )
+
+
 def test_what_is_no_structure_resembles_nothing():
     found = REAL.find([np.full((4, 3), np.nan), SHAPES[0], np.zeros((1, 3)), np.zeros((3, 3))])
     np.testing.assert_array_equal(found.index, [-1, 0, -1, -1])
