@@ -81,6 +81,23 @@ class SlurmCluster:
         self.wait(lambda: set(self.state(job).split()) <= set(ENDED), f"end of job {job}", timeout=timeout)
         return self.state(job)
 
+    def ranks(self, job: str) -> dict[int, int]:
+        """Processes of a job's ranks that are Python."""
+        found = {}
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit():
+                continue
+            try:
+                words = (entry / "environ").read_bytes().decode(errors="replace").split("\0")
+                python = (entry / "cmdline").read_bytes().split(b"\0")[0].rpartition(b"/")[2].startswith(b"python")
+            except OSError:
+                continue
+            known = dict(word.split("=", 1) for word in words if word.startswith("SLURM_") and "=" in word)
+            ours = known.get("SLURM_CONF") == self.env["SLURM_CONF"] and known.get("SLURM_JOB_ID") == job
+            if python and ours and "SLURM_PROCID" in known:
+                found[int(known["SLURM_PROCID"])] = int(entry.name)
+        return found
+
     def wait(self, condition: Callable[[], bool], what: str, *, timeout: float = 60.0) -> None:
         """Wait until a condition holds; a test that waits in vain fails and shows the queue and the log."""
         end = time.monotonic() + timeout
