@@ -6,7 +6,7 @@
 - ``summary.json``: ``kind``, ``split``, ``seed``, ``satellites``, ``variant`` ("" unless an open choice was changed),
   ``epochs``, ``best_epoch``, ``training_seconds``, ``scoring_seconds``, ``unit_length`` (Å), ``distance_rmse`` (Å);
 - ``latent.csv``: ``split,row,n_atoms``, prior means ``z1,z2…``, posterior means ``p1,p2…``;
-- ``intermediates.csv``: ``pair,fraction,valid`` and the figures that decide it;
+- ``intermediates.csv``: ``fraction,valid`` of every structure on a way, and ``ok_…`` for each criterion;
 - ``examples.json``: ``examples`` and ``strips`` of structures.
 
 ``<out>/study/`` holds ``table1.json``, ``satellites.csv``, ``interpolation.json`` and ``factors.csv``.
@@ -101,8 +101,10 @@ class Member:
 
     @cached_property
     def intermediates(self) -> Mapping[str, Floats]:
-        """``pair``, ``fraction`` and ``valid`` (0 or 1), each (m,)."""
-        return read_numbers(self.folder / "scores" / "intermediates.csv", ["pair", "fraction", "valid"])
+        """``fraction`` of the way and ``valid`` (0 or 1), and ``ok_…`` of every criterion, each (m,)."""
+        path = self.folder / "scores" / "intermediates.csv"
+        criteria = [name for name in _header(path) if name.startswith("ok_")]
+        return read_numbers(path, ["fraction", "valid", *criteria])
 
     @cached_property
     def examples(self) -> Sequence[Mapping[str, Any]]:

@@ -109,8 +109,8 @@ def _latent_space(study: Study, split: str) -> Iterator[Drawing]:
     yield Drawing(
         "validity",
         "Validity along the way",
-        "Left: share of valid structures; bands are 95 % intervals that count each pair of PDFs once, however many "
-        "seeds crossed it. Right: share of the intermediates that meet each criterion.",
+        "Left: share of valid structures, all pairs and seeds; bands are 95 % intervals (Wilson). Right: share of the "
+        "structures between the ends that meet each criterion.",
         study_text.validity(study, split),
         study_figures.validity_figure(study, split),
     )

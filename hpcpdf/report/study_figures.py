@@ -121,26 +121,23 @@ def wilson(share: float, n: int) -> tuple[float, float]:
 def valid_by_fraction(study: Study, split: str, kind: str) -> list[tuple[float, float, float, float]]:
     """(fraction, share of valid structures, low, high) along the way, over all pairs and seeds of a model.
 
-    The interval counts every pair once, however many seeds crossed it: seeds of one pair are not independent.
+    The interval takes every pair of every seed for one draw: seeds have pairs and networks of their own.
     """
     members = study.main(split, kind)
     if not members:
         return []
-    columns = {
-        name: np.concatenate([member.intermediates[name] for member in members])
-        for name in ("pair", "fraction", "valid")
-    }
+    fractions, valid = (np.concatenate([m.intermediates[name] for m in members]) for name in ("fraction", "valid"))
     found = []
-    for fraction in np.unique(columns["fraction"].round(6)):
-        here = np.isclose(columns["fraction"], fraction, atol=1e-6)
-        share = float(columns["valid"][here].mean())
-        found.append((float(fraction), share, *wilson(share, len(np.unique(columns["pair"][here])))))
+    for fraction in np.unique(fractions.round(6)):
+        here = np.isclose(fractions, fraction, atol=1e-6)
+        share = float(valid[here].mean())
+        found.append((float(fraction), share, *wilson(share, int(here.sum()))))
     return found
 
 
 def validity_figure(study: Study, split: str) -> Figure:
     """Share of valid structures along the way from A to B, and by criterion."""
-    criteria = _criteria(study)
+    criteria = criteria_met(study, split)
     figure = new_figure(WIDTH, 3.0)
     left, *right = figure.subplots(
         1, 2 if criteria else 1, squeeze=False, width_ratios=(1.35, 1)[: 2 if criteria else 1]
@@ -162,13 +159,15 @@ def validity_figure(study: Study, split: str) -> Figure:
     return figure
 
 
-def _criteria(study: Study) -> dict[str, dict[str, float]]:
-    """Criterion to model to the share of intermediates that meet it."""
+def criteria_met(study: Study, split: str) -> dict[str, dict[str, float]]:
+    """Criterion to model to the share of structures strictly between the ends that meet it, all seeds together."""
     found: dict[str, dict[str, float]] = {}
-    for kind, model in (study.interpolation or {}).get("models", {}).items():
-        for name, share in model.get("criteria", {}).items():
-            if kind in MODELS:
-                found.setdefault(name, {})[kind] = float(share)
+    for kind in MODELS:
+        members = [member.intermediates for member in study.main(split, kind)]
+        for name in members[0] if members else ():
+            if name.startswith("ok_") and all(name in member for member in members):
+                inside = [m[name][(m["fraction"] > 0) & (m["fraction"] < 1)] for m in members]
+                found.setdefault(name.removeprefix("ok_"), {})[kind] = float(np.concatenate(inside).mean())
     return found
 
 

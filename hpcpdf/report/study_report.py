@@ -18,7 +18,7 @@ from hpcpdf.config import RunConfig
 from hpcpdf.report import figures, page, study_tables
 from hpcpdf.report.artefacts import read_marker
 from hpcpdf.report.structures import geometry
-from hpcpdf.report.study_data import LOOK_UP, MODELS, ONE_SAMPLE, SPLITS, STAGES, Member, Study, read_study
+from hpcpdf.report.study_data import LOOK_UP, MODELS, ONE_SAMPLE, SATELLITES, SPLITS, STAGES, Member, Study, read_study
 from hpcpdf.report.study_drawings import drawings
 from hpcpdf.report.study_figures import PUBLISHED, present_splits
 from hpcpdf.report.study_structures import ROLES, common_strips
@@ -154,16 +154,10 @@ def _page(study: Study, drawn: Mapping[str, Mapping[str, Any]], command: str) ->
 
 def _lacking(study: Study) -> list[str]:
     """What was not collected yet, in words."""
-    parts = {
-        "Table 1": study.table1,
-        "satellite study": study.satellites,
-        "interpolation": study.interpolation,
-        "factors": study.factors,
-    }
-    found = [name for name, value in parts.items() if not value]
-    if not study.variants():
-        found.append("training variants")
-    return found
+    parts: dict[str, Any] = {"Table 1": study.table1, "interpolation": study.interpolation, "factors": study.factors}
+    if any(member.satellites != SATELLITES for member in study.members):
+        parts["satellite study"] = study.satellites
+    return [name for name, value in parts.items() if not value]
 
 
 def _tiles(study: Study) -> list[tuple[str, str, str]]:
@@ -226,7 +220,7 @@ def _walk(members: Sequence[Member]) -> list[dict[str, Any]]:
                     **_structure(step["positions"], strip["symbols"][0], member.label),
                     "fraction": step["fraction"],
                     "valid": bool(step["valid"]),
-                    "rw": step.get("rw_nearest"),
+                    "rw": step["rw_nearest"] if np.isfinite(step.get("rw_nearest") or np.nan) else None,
                 }
                 for step in strip["steps"]
             ],

@@ -52,8 +52,9 @@ def latent_figure(members: Sequence[Member]) -> Figure:
         label_axes(axes, "latent coordinate z₁", "latent coordinate z₂")
     bar = figure.colorbar(colours, ax=list(grid), pad=0.01, aspect=30)
     bar.set_label("atoms", fontsize=TEXT)
-    # matplotlib makes a bitmap of it where there are many colours.
-    bar.solids.set(rasterized=False, edgecolor="face")
+    # Of many colours matplotlib makes a bitmap, unless told not to.
+    bar.n_rasterize = colours.cmap.N + 2
+    bar.update_normal(colours)
     bar.ax.tick_params(labelsize=TEXT - 0.5)
     handles = [
         Line2D([], [], marker="o", ls="", ms=3, color=GREY, label="from the PDF (prior mean)"),
@@ -105,7 +106,10 @@ def strip_figure(labels: Sequence[str], strips: Sequence[Mapping[str, Any]]) -> 
         axes.text(-0.5 * left / inch, y, label, fontsize=TEXT, fontweight="bold", rotation=90, ha="center", va="center")
         for column, step in enumerate(steps):
             x = (column + 0.5) * cell
-            draw_cluster(axes, step["positions"], radius, centre=(x, y))
+            if step["positions"]:
+                draw_cluster(axes, step["positions"], radius, centre=(x, y))
+            else:
+                axes.text(x, y, "no structure", fontsize=TEXT - 1.5, color=GREY, ha="center", va="center")
             _write_below(axes, step, x, y - 0.5 * cell)
             if row == 0:
                 axes.text(x, 0.0, _step_title(step["fraction"]), fontsize=TEXT - 0.5, ha="center", va="bottom")
@@ -133,7 +137,7 @@ def _reach(positions: ArrayLike) -> float:
 def _write_below(axes: Axes, step: Mapping[str, Any], x: float, y: float) -> None:
     valid = bool(step["valid"])
     rw = step.get("rw_nearest")
-    number = "–" if rw is None else f"{rw:.3f}"
+    number = "–" if rw is None or not np.isfinite(rw) else f"{rw:.3f}"
     lines = (
         ("✓ valid" if valid else "✗ invalid", _VALID if valid else _INVALID, "bold"),
         (f"{step['n_atoms']} atoms", "k", "normal"),

@@ -172,7 +172,8 @@ def _intermediates(rng: np.random.Generator, share: float) -> list[dict[str, Any
                     "overlaps": 0 if valid else 2,
                     "connected": 1,
                     "rw_nearest": rng.uniform(0.1, 0.6),
-                    "valid": int(valid),
+                    **{f"ok_{name}": bool(valid or rng.random() < 0.5) for name in CRITERIA},
+                    "valid": bool(valid),
                 }
             )
     return rows
@@ -206,7 +207,7 @@ def _pictures(seed: int) -> str:
             }
         )
     strips = []
-    for pair in (0, 1, 2, 3):
+    for pair in (0, 1):
         steps = []
         for fraction in FRACTIONS:
             end = small if fraction < 0.5 else large

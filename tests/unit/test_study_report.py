@@ -18,6 +18,7 @@ from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from scipy.stats import binomtest
 
 from hpcpdf.config import load_config
 from hpcpdf.errors import DataError
@@ -33,7 +34,7 @@ MEMBERS = (
     "paper-cvae-2020-seed1-satellites4",
     "paper-dae-2020-seed1-orderarbitrary",
 )
-FIGURES = ("pearson", "factors", "latent", "strip-1", "strip-2", "strip-3", "validity", "fits", "atoms", "satellites")
+FIGURES = ("pearson", "factors", "latent", "strip-1", "strip-2", "validity", "fits", "atoms", "satellites")
 
 
 @pytest.fixture(scope="module")
@@ -186,17 +187,18 @@ def test_distributions_show_every_pdf_and_the_published_means(study: Study, figu
     assert not [line for line in other.lines if line.get_marker() == "D"]
 
 
-def test_validity_counts_pairs_once(study: Study) -> None:
+def test_validity_is_that_of_all_pairs_and_seeds(study: Study) -> None:
     points = study_figures.valid_by_fraction(study, "paper", "dae-2020")
     members = study.main("paper", "dae-2020")
     middle = [m.intermediates["valid"][m.intermediates["fraction"] == 0.5] for m in members]
     fraction, share, low, high = points[len(points) // 2]
     assert fraction == 0.5
     assert share == pytest.approx(np.mean(middle))
-    assert (low, high) == study_figures.wilson(share, study_cases.PAIRS)
-    # Two independent intervals of scipy's.
-    from scipy.stats import binomtest
-
+    assert (low, high) == study_figures.wilson(share, 2 * study_cases.PAIRS)
+    criteria = study_figures.criteria_met(study, "paper")
+    assert list(criteria) == list(study_cases.CRITERIA)
+    inside = [m.intermediates["ok_spread"].reshape(-1, len(points))[:, 1:-1] for m in members]
+    assert criteria["spread"]["dae-2020"] == pytest.approx(np.mean(inside))
     for successes, n in ((0, 12), (7, 12), (60, 60)):
         wanted = binomtest(successes, n).proportion_ci(method="wilson")
         assert study_figures.wilson(successes / n, n) == pytest.approx((wanted.low, wanted.high), abs=1e-6)
@@ -225,13 +227,20 @@ def test_variants_are_beside_the_member_that_differs_in_nothing_else(study: Stud
 
 def test_exploded_and_single_atoms_are_drawn(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
+    one, none, torn, collapsed = (
+        np.zeros((1, 3)),
+        np.zeros((0, 3)),
+        rng.normal(0, 30, (90, 3)),
+        rng.normal(0, 1e-3, (4, 3)),
+    )
     steps = [
         {"fraction": f, "valid": False, "positions": x.tolist(), "n_atoms": len(x), "rw_nearest": None}
-        for f, x in ((0.0, np.zeros((1, 3))), (0.5, rng.normal(0, 30, (90, 3))), (1.0, rng.normal(0, 1e-3, (4, 3))))
+        for f, x in zip((0.0, 0.25, 0.5, 1.0), (one, none, torn, collapsed), strict=True)
     ]
     figure = strip_figure(["CVAE"], [{"symbols": ["Pt", "Pt"], "steps": steps}])
     figure.savefig(tmp_path / "strip.png")
-    assert sum("invalid" in text.get_text() for text in figure.axes[0].texts) == 3
+    assert sum("invalid" in text.get_text() for text in figure.axes[0].texts) == 4
+    assert "no structure" in [text.get_text() for text in figure.axes[0].texts]
 
 
 def test_same_results_keep_the_report_and_a_new_member_makes_another(
@@ -263,7 +272,7 @@ def test_missing_members_are_told_with_the_command_that_goes_on(out: Path, tmp_p
     assert f"{MEMBERS[3]} : not started" in text
     assert "1 of 4" in text
     assert "hpcpdf run mine.toml" in text
-    assert "Not collected yet: Table 1, satellite study, interpolation, factors, training variants." in text
+    assert "Not collected yet: Table 1, interpolation, factors." in text
     assert (folder / "report" / "pearson.pdf").exists()
 
 
