@@ -135,14 +135,6 @@ def test_a_job_that_dies_without_a_word_is_known_to_be_dead(slurm, tmp_path):
     assert report.nodes[0].jobs[0].reason == "died (Slurm says FAILED, srun's exit status 3)"
 
 
-def test_a_wrong_mpi_plugin_is_named(slurm, tmp_path):
-    profile = load_profile("local").model_copy(update={"mpi": "none"})
-    graph = _submit(tmp_path, Node("a", NAP, nodes=2, tasks=2), profile=profile)
-    (node,) = _end(graph).nodes
-    assert node.state == "failed"
-    assert "srun started 2 processes but MPI sees 1; start it with srun --mpi=pmi2" in node.jobs[0].reason
-
-
 def test_a_graph_submitted_from_inside_a_job_has_its_own_shape(slurm, tmp_path):
     note, script = tmp_path / "note", tmp_path / "inner.py"
     script.write_text(
