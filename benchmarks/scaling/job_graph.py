@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import resource
 import statistics
 import subprocess
 import sys
@@ -62,19 +63,18 @@ def measure(folder: Path, count: int, ranks: int, *, rounds: int = 5) -> dict[st
     Returns
     -------
     dict
-        Times in seconds, with those of the scheduler's cycles in microseconds.
+        Times in seconds, on a busy machine to be read beside those of the processor; of the scheduler in microseconds.
     """
     os.environ["PYTHONPATH"] = str(HERE)
     profile = load_profile("local")
     subprocess.run(["sdiag", "--reset"], check=True, capture_output=True)
     graph = make_graph(stages(count, ranks), folder, profile, title="graph")
-    submitting = _seconds(lambda: submit(graph, profile, say=lambda line: None))
+    submitting = _timed(lambda: submit(graph, profile, say=lambda line: None))
     begin = time.monotonic()
     command = [sys.executable, "-c", "from hpcpdf.cli.main import main; raise SystemExit(main())", "jobs", "status"]
-    asked = [_seconds(lambda: survey(graph.folder)) for _ in range(rounds)]
+    asked = [_timed(lambda: survey(graph.folder)) for _ in range(rounds)]
     called = [
-        _seconds(lambda: subprocess.run([*command, str(folder)], check=True, capture_output=True))
-        for _ in range(rounds)
+        _timed(lambda: subprocess.run([*command, str(folder)], check=True, capture_output=True)) for _ in range(rounds)
     ]
     threads = _until_done(graph)
     end = time.monotonic()
@@ -82,10 +82,12 @@ def measure(folder: Path, count: int, ranks: int, *, rounds: int = 5) -> dict[st
     return {
         "stages": count,
         "ranks_each": ranks,
-        "submit_seconds": submitting,
-        "submit_seconds_per_stage": submitting / count,
-        "status_seconds": _spread(asked),
-        "status_command_seconds": _spread(called),
+        "submit_seconds": submitting[0],
+        "submit_seconds_per_stage": submitting[0] / count,
+        "submit_cpu_seconds": submitting[1],
+        "status_seconds": _spread([wall for wall, _ in asked]),
+        "status_command_seconds": _spread([wall for wall, _ in called]),
+        "status_command_cpu_seconds": _spread([cpu for _, cpu in called]),
         "graph_seconds": end - begin,
         "scheduler": {"server_threads_most": max(threads), "server_threads_median": statistics.median(threads), **load},
     }
@@ -132,10 +134,16 @@ def _value(text: str, name: str) -> str:
     return found[1]
 
 
-def _seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
+def _timed(call: Callable[[], object]) -> tuple[float, float]:
+    """Seconds of the wall clock, and of processors in this process and those that it started and that have ended."""
+
+    def cpu() -> float:
+        used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        return sum(one.ru_utime + one.ru_stime for one in used)
+
+    start, begin = time.perf_counter(), cpu()
     call()
-    return time.perf_counter() - start
+    return time.perf_counter() - start, cpu() - begin
 
 
 def _spread(values: list[float]) -> dict[str, float]:
@@ -150,6 +158,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10, help="times the status is asked")
     parser.add_argument("--out", type=Path, default=Path("job_graph.json"))
     options = parser.parse_args()
+    before = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="graph-") as scratch:
         cluster = Path(scratch) / "slurm"
         subprocess.run([TESTCLUSTER, "start", cluster, "--nodes", str(options.nodes), "--gpus", "0"], check=True)
@@ -158,9 +167,9 @@ def main() -> None:
             result = measure(Path(scratch) / "jobs", options.stages, options.ranks, rounds=options.rounds)
         finally:
             subprocess.run([TESTCLUSTER, "stop", cluster], check=True)
-    load = f"{os.getloadavg()[0]:.1f}"
+    load = [round(before, 1), round(os.getloadavg()[0], 1)]
     stamp = {key: value for key, value in provenance().items() if key not in ("host", "command")}
-    write_json(options.out, {"nodes": options.nodes, **result, "load_average_at_end": load, "provenance": stamp})
+    write_json(options.out, {"nodes": options.nodes, **result, "load_average_before_after": load, "provenance": stamp})
     print(options.out.read_text(), end="")
 
 
