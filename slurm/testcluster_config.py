@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import secrets
 import socket
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,8 +85,8 @@ def slurm_conf(folder: Path, shape: Shape, ports: dict[str, int]) -> str:
         "TreeWidth=64",
         # Jobs of a second each should not wait for a scheduler that looks twice a minute.
         "SchedulerParameters=sched_interval=1,bf_interval=1",
-        # Job ids that start at 1 again meet files that older clusters' jobs left, under the same name.
-        f"FirstJobId={int(time.time()) % 60_000_000 + 1}",
+        # Ids that another cluster's jobs had meet what those left: submitit's files, shared memory of killed MPI ranks.
+        f"FirstJobId={secrets.randbelow(60_000_000) + 1}",
         "PreemptType=preempt/partition_prio",
         "PreemptMode=REQUEUE",
         # Whoever asked for a signal before the time limit gets it at preemption too.
