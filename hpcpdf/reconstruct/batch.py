@@ -38,8 +38,15 @@ from hpcpdf.reconstruct import blocks as blockwise
 from hpcpdf.reconstruct.blocks import Blocks
 from hpcpdf.reconstruct.likely import PASS, Likely
 from hpcpdf.reconstruct.ranked import Ranked, stack
-from hpcpdf.reconstruct.results import FORMAT, FORMAT_VERSION, RowStatus, read_results
-from hpcpdf.reconstruct.sources import Source, SplitSource, count_status, describe_status, file_source
+from hpcpdf.reconstruct.results import (
+    FORMAT,
+    FORMAT_VERSION,
+    RowStatus,
+    count_status,
+    describe_status,
+    read_results,
+)
+from hpcpdf.reconstruct.sources import Screen, Source, SplitSource, file_source
 from hpcpdf.stage import Context, is_finished, mark_finished, relevant, stop_on_signals
 
 __all__ = [
@@ -88,6 +95,10 @@ class Job:
     seed: int
     fast: bool = False
     n_threads: int | None = None
+
+    def __post_init__(self) -> None:
+        # Refuses a range without data before any work is done.
+        Screen(self.source.r, self.section.r_range)
 
     def __len__(self) -> int:
         return len(self.source)

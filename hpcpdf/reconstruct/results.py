@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from enum import IntEnum
 from pathlib import Path
+from typing import Any
 
 import h5py
+import numpy as np
+from numpy.typing import NDArray
 
 from hpcpdf.dataset.schema import Arrays
 from hpcpdf.errors import DataError
@@ -63,3 +66,14 @@ def read_results(path: str | Path) -> Arrays:
             return {name: file[name][()] for name in file}
     except (OSError, KeyError) as error:
         raise DataError(f"{path}: damaged: {error}") from None
+
+
+def count_status(status: NDArray[np.integer[Any]]) -> dict[str, int]:
+    """Rows that were passed over, by the name of the reason."""
+    return {item.name.lower(): n for item in RowStatus if item and (n := int(np.count_nonzero(status == item)))}
+
+
+def describe_status(counts: dict[str, int], total: int) -> str:
+    """The same in words."""
+    reasons = [f"{n} {name}" for name, n in counts.items()]
+    return f"{sum(counts.values())} of {total} PDFs were passed over ({', '.join(reasons)}; see the column status)"

@@ -94,7 +94,8 @@ class Scorer:
         along, size, total = found[:, 0], found[:, 1], found[:, 2]
         g = observed.astype(np.float64)
         norm, mean = np.einsum("ij,ij->i", g, g), g.mean(axis=1)
-        spread = np.sqrt((norm - points * mean**2) * np.maximum(size - total**2 / points, 1e-30))
+        varied = np.maximum(norm - points * mean**2, 0.0) * np.maximum(size - total**2 / points, 0.0)
+        spread = np.sqrt(np.where(varied > 1e-12 * norm * size, varied, 0.0))
         return Agreement(
             rw=np.sqrt(np.maximum(1.0 - best / norm, 0.0)),
             pearson=np.divide(along - mean * total, spread, out=np.full(count, np.nan), where=spread > 0.0),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,7 +15,8 @@ from hpcpdf.clusters.elements import metallic_radius
 from hpcpdf.dataset.reader import Dataset, PdfSet, read_pdfs
 from hpcpdf.dataset.schema import PARAMS, Arrays
 from hpcpdf.errors import ConfigError, DataError
-from hpcpdf.model.features import R_FLOOR, R_POINTS, R_STEP
+from hpcpdf.model.features import R_FLOOR, R_STEP, all_to_network_grid
+from hpcpdf.pdf.gr import MIN_POINTS
 from hpcpdf.reconstruct.results import RowStatus
 
 Floats = NDArray[np.float64]
@@ -153,11 +153,23 @@ class Screen:
         Their grid, Å.
     r_range
         Range in which structures are compared with them, Å.
+
+    Raises
+    ------
+    DataError
+        If they have fewer than 10 points there.
     """
 
     r: Floats
     r_range: tuple[float, float]
-    _radii: Floats = field(init=False, repr=False, default_factory=lambda: _radii())
+
+    def __post_init__(self) -> None:
+        if np.count_nonzero(self._used) < MIN_POINTS:
+            low, high = self.r_range
+            raise DataError(
+                f"{np.count_nonzero(self._used)} points between {low:g} and {high:g} Å; the PDFs cover "
+                f"{self.r[0]:g} to {self.r[-1]:g} Å; choose another r range"
+            )
 
     @cached_property
     def _used(self) -> NDArray[np.bool_]:
@@ -169,25 +181,30 @@ class Screen:
         status = np.full(len(pdf), RowStatus.DONE, dtype=np.int8)
         qmin, qmax = arrays["params"][:, 0], arrays["params"][:, 1]
         sound = np.isfinite(qmin) & np.isfinite(qmax) & (qmin >= 0.0) & (qmin < qmax)
-        seen = (self.r >= R_FLOOR - 1e-9) & (self.r <= R_STEP * (R_POINTS - 1) + 1e-9)
-        silent = ~(pdf[:, seen] > 0.0).any(axis=1) | ~pdf[:, self._used].any(axis=1)
-        # The first reason found below is overwritten by those that say more.
+        finite: NDArray[np.bool_] = np.asarray(np.isfinite(pdf).all(axis=1))
+        seen = all_to_network_grid(self.r, pdf[finite])[:, round(R_FLOOR / R_STEP) :]
+        silent = ~finite
+        silent[finite] = ~(seen > 0.0).any(axis=1) | ~pdf[finite][:, self._used].any(axis=1)
+        # A reason is overwritten by later ones, which say more.
         for reason, bad in (
             (RowStatus.BAD_LIMITS, ~sound),
             (RowStatus.UNKNOWN_ELEMENT, ~np.isfinite(self.expected_nn(arrays["z"]))),
             (RowStatus.NO_SIGNAL, silent),
-            (RowStatus.NOT_FINITE, ~np.isfinite(pdf).all(axis=1)),
+            (RowStatus.NOT_FINITE, ~finite),
         ):
             status[bad] = reason
         return status
 
     def expected_nn(self, z: NDArray[Any]) -> Floats:
         """Nearest-neighbour distance expected of the elements with atomic numbers `z`, Å; NaN where unknown."""
-        number = np.where((z >= 0) & (z < len(self._radii)), z, 0).astype(np.intp)
-        return np.asarray(2.0 * self._radii[number])
+        radii = _radii()
+        number = np.where((z >= 0) & (z < len(radii)), z, 0).astype(np.intp)
+        return np.asarray(2.0 * radii[number])
 
 
+@cache
 def _radii() -> Floats:
+    """Metallic radii by atomic number, Å; NaN where unknown."""
     return np.array([_radius(symbol) for symbol in chemical_symbols])
 
 
@@ -196,14 +213,3 @@ def _radius(symbol: str) -> float:
         return metallic_radius(symbol)
     except ConfigError:
         return float("nan")
-
-
-def count_status(status: NDArray[np.integer[Any]]) -> dict[str, int]:
-    """Rows that were passed over, by the name of the reason."""
-    return {item.name.lower(): n for item in RowStatus if item and (n := int(np.count_nonzero(status == item)))}
-
-
-def describe_status(counts: dict[str, int], total: int) -> str:
-    """The same in words."""
-    reasons: Sequence[str] = [f"{n} {name}" for name, n in counts.items()]
-    return f"{sum(counts.values())} of {total} PDFs were passed over ({', '.join(reasons)}; see the column status)"

@@ -1,6 +1,6 @@
 """Many PDFs through an array of jobs on a real Slurm: each of them once, and the bytes that one process writes.
 
-The sizes can be raised; on two cores this takes about half an hour, and 7 GB in the folder of temporary files:
+The sizes can be raised; on two cores this takes about half an hour, and 3 GB in the folder of temporary files:
 
     HPCPDF_ARRAY_TASKS=200 HPCPDF_ARRAY_PDFS=1000000 python -m pytest tests/slurm/test_reconstruct.py -k array -s
 """

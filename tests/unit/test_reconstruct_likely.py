@@ -10,7 +10,7 @@ import pytest
 import torch
 from small_model import clusters, new_model, pdf_batch, trained
 
-from hpcpdf import PdfParams, simulate_pdf
+from hpcpdf import DataError, PdfParams, simulate_pdf
 from hpcpdf.clusters.template import template
 from hpcpdf.config import FAMILIES, ReconstructSection
 from hpcpdf.dataset.schema import PARAMS
@@ -169,6 +169,22 @@ def test_unusable_pdfs_are_marked_and_passed_over(source, tmp_path, caplog):
         n = int(found["n_atoms"][k])
         assert n == whole["n_atoms"][k]
         np.testing.assert_allclose(found["positions"][k, :n], whole["positions"][k, :n], atol=2e-4)
+
+
+def test_a_peak_that_the_network_does_not_see_is_no_signal(source):
+    """Between two points of the network's grid, so that the network would be given nothing but zeros."""
+    r = 0.02 * np.arange(1500)
+    arrays = {name: values[:2] for name, values in source.arrays.items()}
+    pdf = np.full((2, len(r)), -0.1)
+    pdf[:, 502] = 1.0
+    pdf[1, 500] = 1.0
+    found = Likely(trained(), r, SECTION.r_range)({**arrays, "pdf": pdf})
+    assert found["status"].tolist() == [RowStatus.NO_SIGNAL, RowStatus.DONE]
+
+
+def test_a_range_without_data_is_refused_at_once(source):
+    with pytest.raises(DataError, match=r"0 points between 40 and 50 Å; the PDFs cover 0 to 30 Å"):
+        Job(source, trained(), SECTION.model_copy(update={"r_range": (40.0, 50.0)}), seed=0)
 
 
 def test_what_cannot_be_trilaterated_is_marked(source, tmp_path):
