@@ -156,28 +156,21 @@ class _Job:
 
     def _stop(self, mark: Mark, error: BaseException) -> NoReturn:
         """Put this job back into the queue, unless Slurm is ending it: it was cancelled, or is requeued already."""
-        record = scheduler.describe(self.id)
-        if record.get("JobState") != "RUNNING":
-            self._write(mark.now("stopped"))
-            log.info("stopped by a signal (%s)", error)
-            raise SystemExit(1) from None
-        preempted = record.get("PreemptTime", "None") != "None"
-        timeouts = mark.timeouts + (not preempted)
-        if timeouts > MOST_TIMEOUTS:
-            reason = (
-                f"stopped {timeouts} times before its time limit; give it more time in the profile, then jobs retry"
-            )
-            self._fail(mark, reason)
-            raise SystemExit(1) from None
-        self._write(mark.now("stopped", timeouts=timeouts))
-        log.info("stopped by a signal (%s); the job queues again", error)
-        sys.stdout.flush()
         try:
+            record = scheduler.describe(self.id)
+            if record.get("JobState") != "RUNNING":
+                self._write(mark.now("stopped"))
+                log.info("stopped by a signal (%s)", error)
+                raise SystemExit(1) from None
+            timeouts = mark.timeouts + (record.get("PreemptTime", "None") == "None")
+            if timeouts > MOST_TIMEOUTS:
+                raise LaunchError(f"stopped {timeouts} times short of its time limit; give it more minutes")
+            self._write(mark.now("stopped", timeouts=timeouts))
+            log.info("stopped by a signal (%s); the job queues again", error)
+            sys.stdout.flush()
             scheduler.requeue(self.id)
         except LaunchError as refused:
-            self._fail(
-                mark, f"stopped by a signal and could not be queued again ({refused}); jobs retry goes on from there"
-            )
+            self._fail(mark, f"stopped by a signal and not queued again ({refused}); jobs retry goes on from there")
         raise SystemExit(1) from None
 
     def _reported(self, mark: Mark) -> bool:

@@ -51,16 +51,22 @@ def test_every_verb_has_help_with_an_example(hpcpdf_command):
     for verb in verbs:
         done = hpcpdf_command(verb, "--help")
         assert done.returncode == 0
-        if verb == "config":
+        if verb in ("config", "jobs"):
             for part in _verbs(done.stdout):
-                assert f"Example: hpcpdf config {part}" in hpcpdf_command("config", part, "--help").stdout
+                assert f"Example: hpcpdf {verb} {part}" in hpcpdf_command(verb, part, "--help").stdout
         else:
             assert f"hpcpdf {verb}" in done.stdout.partition("Example: ")[2]
 
 
 def test_verbs_that_write_offer_a_dry_run(hpcpdf_command):
-    for verb in set(_verbs(hpcpdf_command("--help").stdout)) - {"bench", "doctor", "config"}:
-        assert "--dry-run" in hpcpdf_command(verb, "--help").stdout, verb
+    verbs = {(verb,) for verb in _verbs(hpcpdf_command("--help").stdout)} - {
+        ("bench",),
+        ("doctor",),
+        ("config",),
+        ("jobs",),
+    }
+    for verb in verbs | {("jobs", "cancel"), ("jobs", "retry")}:
+        assert "--dry-run" in hpcpdf_command(*verb, "--help").stdout, verb
 
 
 def test_version(hpcpdf_command):

@@ -171,7 +171,19 @@ def test_a_job_that_cannot_queue_again_says_so(tmp_path, slurm):
         Task(graph.folder, "a", 0)()
     assert left.value.code == 1
     assert _mark(graph).state == "failed"
-    assert "could not be queued again (scontrol failed: Requested operation is presently disabled" in _mark(graph).error
+    assert (
+        "not queued again (scontrol failed: Requested operation is presently disabled for job 7)" in _mark(graph).error
+    )
+
+
+def test_a_controller_that_does_not_answer_at_the_stop_leaves_a_failure(tmp_path, slurm):
+    note = tmp_path / "note"
+    slurm.answer("scontrol", (1, "Unable to contact slurm controller\n"))
+    graph = _graph(tmp_path, _nap(seconds=20, note=str(note)))
+    with _Signal(signal.SIGUSR2, note), pytest.raises(SystemExit):
+        Task(graph.folder, "a", 0)()
+    assert _mark(graph).state == "failed"
+    assert "Unable to contact slurm controller" in _mark(graph).error
 
 
 def test_work_that_never_fits_its_time_limit_ends(tmp_path, slurm, monkeypatch):
@@ -184,7 +196,7 @@ def test_work_that_never_fits_its_time_limit_ends(tmp_path, slurm, monkeypatch):
         with _Signal(signal.SIGUSR2, note), pytest.raises(SystemExit):
             Task(graph.folder, "a", 0)()
         assert (_mark(graph).state, _mark(graph).restart) == (state, restart)
-    assert "stopped 3 times before its time limit; give it more time" in _mark(graph).error
+    assert "not queued again (stopped 3 times short of its time limit; give it more minutes)" in _mark(graph).error
 
 
 def test_code_that_changed_in_the_queue_is_recorded_and_warned_of(tmp_path, slurm, capfd):
