@@ -191,19 +191,17 @@ def _draw_criteria(axes: Axes, criteria: Mapping[str, Mapping[str, float]]) -> N
 
 def satellites_figure(rows: Sequence[Mapping[str, str]]) -> Figure:
     """Error of the reconstruction against the number of satellites: the network's, and the solver's own."""
-    figure = new_figure(WIDTH, 3.2)
+    figure = new_figure(WIDTH, 3.5)
     panels = figure.subplots(1, 2)
     names = ("pearson_mean", "rmsd_median")
-    shades = ["#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"]
-    curves: dict[tuple[str, str], list[Mapping[str, str]]] = {}
+    shades = ("#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d1f", "#000000")
+    curves: dict[str, list[Mapping[str, str]]] = {}
     for row in sorted(rows, key=lambda row: (row["source"], _number(row["sigma"]))):
-        sigma = row["sigma"] if row["source"] == "solver" else ""
-        curves.setdefault((row["source"], sigma), []).append(row)
+        curves.setdefault(_curve(row), []).append(row)
     solver = iter(shades)
-    for (source, sigma), curve in curves.items():
-        network = source == "network"
+    for label, curve in curves.items():
+        network = curve[0]["source"] == "network"
         colour, marker = (COLOURS["cvae-2020"], "o") if network else (next(solver, GREY), "^")
-        label = "network and solver" if network else f"solver alone, σ = {float(sigma):g} Å"
         order = sorted(curve, key=lambda row: float(row["satellites"]))
         x = np.array([float(row["satellites"]) for row in order])
         for axes, name in zip(panels, names, strict=True):
@@ -228,6 +226,15 @@ def satellites_figure(rows: Sequence[Mapping[str, str]]) -> Figure:
         fontsize=TEXT - 0.5,
     )
     return figure
+
+
+def _curve(row: Mapping[str, str]) -> str:
+    """The curve that a row belongs to; the noise of a network differs from number to number of satellites."""
+    if row["source"] == "network":
+        return "network and solver"
+    if row["source"] == "solver":
+        return f"solver alone, σ = {float(row['sigma']):g} Å"
+    return "solver alone, σ of the network"
 
 
 def _number(text: str) -> float:

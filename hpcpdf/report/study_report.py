@@ -198,7 +198,7 @@ def _examples(members: Sequence[Member]) -> tuple[list[dict[str, Any]], list[str
                     "found": _structure(one["found"], one["symbol"], f"found by the {member.label}"),
                     "r": page.numbers(one["r"], 5),
                     "obs": page.numbers(one["g_obs"]),
-                    "calc": page.numbers(one["g_calc"]),
+                    "calc": page.numbers(np.nan_to_num(np.asarray(one["g_calc"], dtype=float))),
                     "fullR": page.numbers(one["r"], 5),
                     "fullG": page.numbers(one["g_obs"]),
                 }

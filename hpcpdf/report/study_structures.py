@@ -226,6 +226,8 @@ def fits_figure(members: Sequence[Member]) -> Figure:
                 continue
             one = examples[role]
             r, observed, calculated = (np.asarray(one[name], dtype=float) for name in ("r", "g_obs", "g_calc"))
+            # Where nothing could be built there is no PDF: the difference is all that was observed.
+            calculated = np.nan_to_num(calculated)
             draw_pdf(axes, r, observed, calculated, legend=False, marker=1.8)
             axes.set_title(
                 f"{member.label}, {role}: {one['symbol']}, {one['n_true']} → {one['n_found']} atoms, "

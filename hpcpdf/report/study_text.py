@@ -148,7 +148,7 @@ def atoms(study: Study, splits: Sequence[str]) -> list[str]:
 def satellites(rows: Sequence[Mapping[str, str]]) -> list[str]:
     """Best and worst number of satellites for the network, and the solver's own error at the published number."""
     sentences = []
-    network = [row for row in rows if row["source"] == "network" and row["pearson_mean"]]
+    network = [row for row in rows if row["source"] == "network" and _known(row["pearson_mean"])]
     if len(network) > 1:
         (low, fewest), *_, (high, most) = sorted((float(row["pearson_mean"]), row["satellites"]) for row in network)
         sentences.append(
@@ -158,11 +158,15 @@ def satellites(rows: Sequence[Mapping[str, str]]) -> list[str]:
     told = [
         f"{power(float(row['rmsd_median']))} Å at σ = {float(row['sigma']):g} Å"
         for row in rows
-        if row["source"] == "solver" and row["satellites"] == str(SATELLITES) and row["rmsd_median"]
+        if row["source"] == "solver" and row["satellites"] == str(SATELLITES) and _known(row["rmsd_median"])
     ]
     if told:
         sentences.append(f"Solver alone, {SATELLITES} satellites: median RMSD {', '.join(told)}.")
     return [minus(text) for text in sentences]
+
+
+def _known(cell: str) -> bool:
+    return bool(cell) and math.isfinite(float(cell))
 
 
 def factors(study: Study) -> list[str]:

@@ -308,10 +308,12 @@ def _satellites(read: Mapping[str, Any], members: Sequence[str]) -> list[dict[st
         pearson, rmsd = (read[name]["one sample"][column] for column in ("pearson", "rmsd"))
         row = {"satellites": about["satellites"], "source": "network", "sigma": "", "pearson_mean": pearson.mean()}
         rows.append({**row, "pearson_std": pearson.std(ddof=1), "rmsd_median": np.nanmedian(rmsd)})
-    for sigma in (0.0, 0.05, 0.2):
+    noise = [("solver", sigma) for sigma in (0.02, 0.05, 0.1, 0.2, 0.5)]
+    for source, sigma in (*noise, ("solver, network's noise", 0.6)):
         for count in (0, 4, 6, 8, 11, 16, 24):
+            sigma += 0.001 if source != "solver" else 0.0
             error = 2e-5 + sigma * 0.6 / np.sqrt(1 + 0.1 * count)
-            row = {"satellites": count, "source": "solver", "sigma": sigma, "pearson_mean": 1 - 2 * error**2}
+            row = {"satellites": count, "source": source, "sigma": sigma, "pearson_mean": 1 - 0.5 * error**2}
             rows.append({**row, "pearson_std": error**2, "rmsd_median": error})
     return sorted(rows, key=lambda row: (row["source"], str(row["sigma"]), row["satellites"]))
 
