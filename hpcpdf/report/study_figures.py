@@ -221,7 +221,7 @@ def satellites_figure(rows: Sequence[Mapping[str, str]]) -> Figure:
         handles,
         labels,
         loc="outside lower center",
-        ncols=len(labels) if len(labels) <= 3 else 2,
+        ncols=2 if len(labels) == 4 else 3,
         frameon=False,
         fontsize=TEXT - 0.5,
     )
