@@ -4,7 +4,7 @@
 
 The fast way (``hpcpdf reconstruct --samples 1``) with the shipped model on `reconstruct_pdfs.write_pdfs`. Rates are
 those of processes that have done a block before, reading and writing included; merging is told apart. The split is the
-processor time of one thread. Every figure is the median over rounds, with its range.
+processor time with one block at a time. Every figure is the median over rounds, with its range.
 """
 
 from __future__ import annotations
@@ -78,15 +78,15 @@ def _measure(pdfs: Path, model: Path | None, rounds: int) -> dict[str, Any]:
     return {
         "what": f"{len(job)} PDFs of {CLUSTERS} clusters, up to {LARGEST} atoms, one structure each, model "
         f"{'shipped' if model is None else model.name}",
-        "processor": _processor(),
+        "processor": processor(),
         "cores": cores,
         "load_at_the_end": os.getloadavg(),
         "versions": {"torch": torch.__version__, "threads_of_torch": 1},
         "provenance": provenance(),
         "pdfs_per_second": {
-            name: {key: _spread([one[key] for one in all_]) for key in all_[0]} for name, all_ in found.items()
+            name: {key: spread([one[key] for one in all_]) for key in all_[0]} for name, all_ in found.items()
         },
-        "microseconds_per_pdf": {step: _spread([one[step] for one in splits]) for step in splits[0]},
+        "microseconds_per_pdf": {step: spread([one[step] for one in splits]) for step in splits[0]},
         "quality": _quality(pdfs, model),
     }
 
@@ -134,14 +134,14 @@ def _processes(pdfs: Path, model: Path | None, count: int) -> dict[str, float]:
 
 
 def _split(job: Job) -> dict[str, float]:
-    """Processor time of the steps of one thread, microseconds a PDF."""
+    """Processor time of the steps with one block at a time, microseconds a PDF."""
     spent: dict[str, float] = defaultdict(float)
 
     @contextmanager
     def timer(step: str) -> Iterator[None]:
-        start = time.thread_time()
+        start = time.process_time()
         yield
-        spent[step] += time.thread_time() - start
+        spent[step] += time.process_time() - start
 
     def timed(step: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **more: Any) -> Any:
@@ -162,14 +162,14 @@ def _split(job: Job) -> dict[str, float]:
     with threadpool_limits(1), patches[0], patches[1], patches[2]:
         likely(job.source.read(0, blocks.size))
         spent.clear()
-        begin = time.thread_time()
+        begin = time.process_time()
         for b in range(len(blocks)):
             with timer("read"):
                 arrays = job.source.read(*blocks.span(b))
             columns = likely(arrays)
             with timer("write, digests and checksums"):
                 blocks.write(b, columns)
-        total = time.thread_time() - begin
+        total = time.process_time() - begin
         for b in range(len(blocks)):
             with timer("merge: check"):
                 blocks.read(b)
@@ -197,11 +197,11 @@ def _quality(pdfs: Path, model: Path | None) -> dict[str, float]:
     }
 
 
-def _spread(values: list[float]) -> dict[str, float]:
+def spread(values: list[float]) -> dict[str, float]:
     return {"median": float(np.median(values)), "low": min(values), "high": max(values), "rounds": len(values)}
 
 
-def _processor() -> str:
+def processor() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(named, platform.processor())
