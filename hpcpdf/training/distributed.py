@@ -23,7 +23,6 @@ _PATIENCE = timedelta(minutes=5)
 """How long a rank may be behind the others (loading, writing) before it counts as lost."""
 _FAREWELL_SECONDS = 2.0
 _stores: Any = dist  # whose type hints leave out what a build without process groups lacks
-_FAILURES = "failures"
 
 
 def meet(where: Place) -> RankContext:
@@ -80,7 +79,7 @@ class RankContext(Context):
         """Enter and leave with all ranks; the process group ends with it.
 
         The rank that fails first raises its error; those that fail alike or because of it leave silently with the same
-        exit status. So one process says what happened.
+        exit status. So one process says what happened: rank 0 when it is a `ConfigError`, wrong on all ranks alike.
 
         Raises
         ------
@@ -92,39 +91,53 @@ class RankContext(Context):
             self.gather(None)
         except BaseException as error:
             log.debug("rank %d failed", self.rank, exc_info=True)
-            failure = self._lost(error) if _is_connection(error) else error
-            first = self._tell_failure()
+            tells = self._tells(error)
             # Closed connections are what the others notice.
             self._leave(failed=True)
             if self.rank == 0:
                 self._await_others()
-            if not first:
+            if not tells:
                 raise SystemExit(2 if isinstance(error, ConfigError) else 1) from None
+            failure = self._as_told(error)
             if failure is error:
                 raise
             raise failure from None
         self._leave(failed=False)
 
-    def _lost(self, error: BaseException) -> LaunchError:
+    def _as_told(self, error: BaseException) -> BaseException:
+        """The error as the user is to see it."""
+        if isinstance(error, ConfigError) and self.rank:
+            return LaunchError(f"rank {self.rank} of {self.world}: {error}")
+        if not _is_connection(error):
+            return error
         reason = " ".join(str(error).split())[-120:]
         return LaunchError(
             f"rank {self.rank} of {self.world} lost another rank (... {reason}); see what that rank or the batch "
             "system said about it; the same command goes on from the newest checkpoint"
         )
 
-    def _tell_failure(self) -> bool:
-        """Whether this rank is the first to fail, or the store is gone and nobody knows."""
+    def _tells(self, error: BaseException) -> bool:
+        """Whether this rank says what happened; every rank does when the store is gone."""
         try:
             self.store.set_timeout(timedelta(seconds=_FAREWELL_SECONDS))
-            return bool(self.store.add(_FAILURES, 1) == 1)
+            first = self.store.add("failures", 1) == 1
+            if isinstance(error, ConfigError):
+                if self.rank == 0:
+                    self.store.set("usage", "rank 0 tells")
+                else:
+                    self.store.wait(["usage"])
+                first = self.rank == 0
+            if self.rank:
+                self.store.add("left", 1)
         except RuntimeError:
             return True
+        return bool(first)
 
     def _await_others(self) -> None:
-        """Keep the store, which lives here, until the others have counted their failure."""
+        """Keep the store, which lives here, until the others need it no more."""
         end = time.monotonic() + _FAREWELL_SECONDS
         with contextlib.suppress(RuntimeError):
-            while time.monotonic() < end and self.store.add(_FAILURES, 0) < self.world:
+            while time.monotonic() < end and self.store.add("left", 0) < self.world - 1:
                 time.sleep(0.02)
 
     def _leave(self, *, failed: bool) -> None:
