@@ -12,6 +12,7 @@ import typer
 from hpcpdf.cli.options import ConfigFile, DryRun, Overrides, ProfileName, RunTarget
 
 if TYPE_CHECKING:
+    from hpcpdf.config import RunConfig
     from hpcpdf.stage import Context
 
 Ranks = Literal["one", "mpi", "torch"]
@@ -85,12 +86,30 @@ def _stages(target: Path, overrides: list[str] | None, dry_run: bool, *names: st
     context = _context(ranks, names[0] if names else "run")
     with context.together():
         config = load_target(target, overrides or ())
+        if config.study.models:
+            _study(config, context, dry_run, names)
+            return
         stages = named(names) if names else STAGES
         if not dry_run:
             run_pipeline(config, context, stages, say=_say)
         elif context.rank == 0:
             for line in plan(config, stages):
                 _say(line)
+
+
+def _study(config: RunConfig, context: Context, dry_run: bool, names: tuple[str, ...]) -> None:
+    from hpcpdf.errors import ConfigError
+    from hpcpdf.launch.study import plan_study, report_study, run_study
+
+    if names not in ((), ("report",)):
+        raise ConfigError(f"hpcpdf {names[0]} is for a single training, and [study] names several; use hpcpdf run")
+    if dry_run:
+        for line in plan_study(config):
+            _say(line)
+    elif names:
+        report_study(config, context, say=_say)
+    else:
+        run_study(config, context, say=_say)
 
 
 def _context(ranks: Ranks, verb: str) -> Context:

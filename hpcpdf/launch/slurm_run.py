@@ -10,13 +10,15 @@ from typing import Any
 
 from hpcpdf.config import RunConfig
 from hpcpdf.errors import ConfigError
+from hpcpdf.evaluate.members import members
 from hpcpdf.launch.graph import Graph, Node, Ranks
 from hpcpdf.launch.jobs import check_idle
 from hpcpdf.launch.pipeline import STAGES, check_run, named, run_pipeline
 from hpcpdf.launch.profiles import Profile
 from hpcpdf.launch.settings import load_target, save_config
+from hpcpdf.launch.study import STUDY_STAGES, check_study, report_study, run_member
 from hpcpdf.launch.submit import dry_run, make_graph, submit
-from hpcpdf.stage import Context
+from hpcpdf.stage import DONE, Context
 
 log = logging.getLogger(__name__)
 
@@ -55,9 +57,12 @@ def run_on_slurm(config: RunConfig, profile: Profile, *, show: bool = False, say
         For everything that can be known before the first job starts.
     """
     folder = config.run.out.absolute() / "jobs"
-    finished = check_run(config, STAGES)
+    if config.study.models:
+        check_study(config)
+        nodes = study_nodes(config)
+    else:
+        nodes = pipeline_nodes(config, profile, check_run(config, STAGES))
     check_idle(folder)
-    nodes = pipeline_nodes(config, profile, finished)
     if not nodes:
         say(f"{config.run.out}: every stage is finished already")
         return None
@@ -90,6 +95,34 @@ def pipeline_nodes(config: RunConfig, profile: Profile, finished: list[str]) -> 
             after = ("blocks",)
         nodes.append(Node(stage.name, _STAGE, arguments, after, resources=stage.name, nodes=1, tasks=1))
     return nodes
+
+
+def study_nodes(config: RunConfig) -> list[Node]:
+    """An array with a job for each member of a study that is not finished, then tables and report."""
+    run = str(config.run.out.absolute())
+    todo = [member.name for member in members(config) if not member.finished]
+    nodes = []
+    if todo:
+        function = "hpcpdf.launch.slurm_run:study_member"
+        arguments = {"run": run, "names": todo}
+        nodes.append(Node("members", function, arguments, array=len(todo), resources="train", nodes=1, tasks=1))
+    after = tuple(node.name for node in nodes)
+    if todo or not all((config.run.out / stage.folder / DONE).exists() for stage in STUDY_STAGES):
+        function = "hpcpdf.launch.slurm_run:study_report"
+        nodes.append(Node("collect", function, {"run": run}, after, resources="report", nodes=1, tasks=1))
+    return nodes
+
+
+def study_member(context: Context, *, run: str, names: list[str], part: tuple[int, int]) -> None:
+    """Train and score one member of a study."""
+    name = names[part[0]]
+    member = next(one for one in members(load_target(Path(run))) if one.name == name)
+    run_member(member, context, say=log.info)
+
+
+def study_report(context: Context, *, run: str) -> None:
+    """Tables and report of a study whose members are finished."""
+    report_study(load_target(Path(run)), context, say=log.info)
 
 
 def _array_size(config: RunConfig, profile: Profile) -> int:

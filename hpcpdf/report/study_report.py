@@ -15,6 +15,7 @@ from ase.data import atomic_numbers
 from ase.data.colors import jmol_colors
 
 from hpcpdf.config import RunConfig
+from hpcpdf.evaluate.members import members
 from hpcpdf.report import figures, page, study_tables
 from hpcpdf.report.artefacts import read_marker
 from hpcpdf.report.structures import geometry
@@ -43,9 +44,7 @@ def run(config: RunConfig, context: Context) -> Path:
     """
     if context.rank != 0:
         return config.run.out / "report" / "report.html"
-    study = config.study
-    expected = [f"{split}-{kind}-seed{seed}" for split in study.splits for seed in study.seeds for kind in study.models]
-    return write_study(config.run.out, expected=expected)
+    return write_study(config.run.out, expected=[member.name for member in members(config)])
 
 
 def write_study(out: Path, *, expected: Iterable[str] = (), command: str | None = None) -> Path:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.spatial.distance import pdist
 
 from hpcpdf.clusters.elements import metallic_radius
 from hpcpdf.config import RunConfig
@@ -82,11 +83,16 @@ def _prepared(config: RunConfig, folder: Path, context: Context) -> tuple[Condit
 
 
 def unit_length(*splits: Arrays) -> float:
-    """Radius of the unit sphere, Å: the largest distance of the whole data set."""
+    """Radius of the unit sphere, Å: the largest distance between two atoms of the whole data set."""
+    positions = [x for arrays in splits for x in arrays["positions"]]
+    # No two atoms are further apart than the corners of the box around them.
+    bounds = [float(np.linalg.norm(np.nanmax(x, axis=0) - np.nanmin(x, axis=0))) for x in positions]
     largest = 0.0
-    for arrays in splits:
-        reach = np.nanmax(arrays["positions"], axis=1) - np.nanmin(arrays["positions"], axis=1)
-        largest = max(largest, float(np.linalg.norm(reach, axis=1).max()))
+    for index in np.argsort(bounds)[::-1]:
+        if bounds[index] <= largest:
+            break
+        atoms = positions[index].astype(np.float64)
+        largest = max(largest, float(pdist(atoms[~np.isnan(atoms[:, 0])]).max()))
     return largest
 
 
