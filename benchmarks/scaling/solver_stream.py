@@ -40,6 +40,8 @@ from hpcpdf.stage import Context, provenance, write_json
 
 NOISE = 0.05
 LENGTH = 30.0  # Å per unit
+PASS = 1024
+"""Problems made and solved together."""
 ANCHORS = satellites()
 
 
@@ -51,7 +53,7 @@ class Problems:
     """
 
     n: int
-    smallest_block: int = 1024
+    smallest_block: int = 4096
     settings: str = f"noise {NOISE}, seed 0"
     constants: Arrays = field(default_factory=dict)
     attributes: dict[str, Any] = field(default_factory=lambda: {"source": "generated", "mode": "solver"})
@@ -93,13 +95,18 @@ class Problems:
         return f"{self.settings}: {first} to {last - 1}"
 
     def compute(self, first: int, last: int, halted: Callable[[], bool]) -> Arrays:
+        parts = [self._pass(k, min(k + PASS, last)) for k in range(first, last, PASS)]
+        with self.lock:
+            self.peaks.append((last, _peak()))
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _pass(self, first: int, last: int) -> Arrays:
         start = time.thread_time()
         batch = self.make(first, last)
         made = time.thread_time() - start
         placed = place(batch, ANCHORS)
         with self.lock:
             self.making += made
-            self.peaks.append((last, _peak()))
         return {
             "row": self.rows(first, last),
             "n_atoms": placed.n_atoms.astype(np.int16),
@@ -129,7 +136,7 @@ def main() -> None:
 
 
 def measure(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
-    memory = in_memory(options.in_memory, options.rounds)
+    paired = pairs(options.in_memory, options.rounds, scratch)
     through = _finish(_start(options.n, scratch / "whole.h5"))
     kills = 0
     rng = random.Random(0)
@@ -146,23 +153,35 @@ def measure(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
         "threads": available_cpus(),
         "load_at_the_end": os.getloadavg(),
         "provenance": provenance(),
-        "in_memory_per_processor_second": memory,
+        "pairs": paired,
         "stream": through,
-        "stream_over_memory": through["per_processor_second"] / memory["median"],
         "killed": {"times": kills, "same_bytes": _same(scratch / "whole.h5", scratch / "killed.h5")},
     }
 
 
-def in_memory(n: int, rounds: int) -> dict[str, float]:
-    """Problems a processor second solves when all are there and nothing is written."""
-    work = Problems(n)
-    batch = work.make(0, n)
-    rates = []
+def pairs(n: int, rounds: int, scratch: Path) -> dict[str, Any]:
+    """Rates of the same problems in memory and through blocks, measured in turns."""
+    memory, streamed = [], []
     for _ in range(rounds + 1):
-        start = time.process_time()
-        place(batch, ANCHORS, n_threads=available_cpus())
-        rates.append(n / (time.process_time() - start))
-    return spread(rates[1:])
+        memory.append(in_memory(n))
+        streamed.append(stream(n, scratch / "pair.h5")["per_processor_second"])
+        (scratch / "pair.h5").unlink()
+    ratios = [one / other for one, other in zip(streamed, memory, strict=True)]
+    # The first round warms up.
+    return {
+        "problems": n,
+        "in_memory_per_processor_second": spread(memory[1:]),
+        "stream_per_processor_second": spread(streamed[1:]),
+        "stream_over_memory": spread(ratios[1:]),
+    }
+
+
+def in_memory(n: int) -> float:
+    """Problems a processor second solves when all are there and nothing is written."""
+    batch = Problems(n).make(0, n)
+    start = time.process_time()
+    place(batch, ANCHORS, n_threads=available_cpus())
+    return n / (time.process_time() - start)
 
 
 def stream(n: int, out: Path) -> dict[str, Any]:

@@ -111,8 +111,9 @@ class Blocks:
             If the disk is full or the folder cannot be written.
         """
         first, last = self.span(b)
+        room = sum(values.nbytes for values in columns.values()) + (1 << 16)
         # The name has to differ between the files that are open at a time.
-        with h5py.File(f"block {b}", "w", driver="core", backing_store=False, block_size=1 << 18) as file:
+        with h5py.File(f"block {b}", "w", driver="core", backing_store=False, block_size=room) as file:
             file.attrs.update(
                 {
                     "format": BLOCK_FORMAT,

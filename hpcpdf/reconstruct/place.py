@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hpcpdf.model.distances import DistanceBatch
 from hpcpdf.pdf.kernel import Positions
-from hpcpdf.solver.trilaterate import trilaterate
+from hpcpdf.solver.trilaterate import TrilaterationStatus, trilaterate
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,18 @@ class Placed:
         counts = np.where(self.found, self.n_atoms, 0)
         slots = int(counts.max(initial=0)) if width is None else width
         out = np.full((len(counts), slots, 3), np.nan, dtype=np.float32)
-        out[np.arange(slots) < counts[:, None]] = self.positions[np.repeat(self.found, self.n_atoms)]
+        gap = slots * np.arange(len(counts)) - (np.cumsum(counts) - counts)
+        atoms = self._found_atoms()
+        out.reshape(-1, 3)[np.repeat(gap, counts) + np.arange(len(atoms))] = atoms
         return out
 
     def joined(self) -> Positions:
         """Positions of those that were found."""
-        atoms = self.positions[np.repeat(self.found, self.n_atoms)]
         offsets = np.cumsum([0, *self.n_atoms[self.found]], dtype=np.uintp)
-        return Positions(atoms.astype(np.float64), offsets)
+        return Positions(self._found_atoms().astype(np.float64), offsets)
+
+    def _found_atoms(self) -> NDArray[np.float32]:
+        return self.positions if self.found.all() else self.positions[np.repeat(self.found, self.n_atoms)]
 
 
 def place(batch: DistanceBatch, satellites: NDArray[np.float64], n_threads: int | None = 1) -> Placed:
@@ -60,20 +64,18 @@ def place(batch: DistanceBatch, satellites: NDArray[np.float64], n_threads: int 
     counts = batch.n_atoms
     if not len(counts):
         return Placed(np.empty((0, 3), dtype=np.float32), counts, np.empty(0, dtype=np.bool_))
-    whole = isinstance(batch.distances, np.ndarray)
     solved = trilaterate(
         batch.distances,
         batch.satellite_distances,
         satellites,
-        counts=counts if whole else None,
+        counts=counts if isinstance(batch.distances, np.ndarray) else None,
         n_threads=n_threads,
-    ).positions
-    if isinstance(solved, np.ndarray):
-        flat = solved[np.arange(solved.shape[1]) < counts[:, None]]
-    else:
-        flat = np.concatenate(solved)
-    lost = np.bincount(
-        np.repeat(np.arange(len(counts)), counts), weights=~np.isfinite(flat).all(axis=1), minlength=len(counts)
     )
+    positions = solved.positions
+    if isinstance(positions, np.ndarray):
+        flat = positions[np.arange(positions.shape[1]) < counts[:, None]]
+    else:
+        flat = np.concatenate(positions)
     scale = np.repeat(batch.length, counts).astype(np.float32)
-    return Placed(flat * scale[:, None], counts, (counts > 1) & (lost == 0))
+    found = (counts > 1) & (solved.status != TrilaterationStatus.INVALID_INPUT)
+    return Placed(flat * scale[:, None], counts, found)
