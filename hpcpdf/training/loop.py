@@ -78,12 +78,12 @@ class Trainer:
         self.seconds = 0.0
         self._sums = Sums()
         self._context = Context()
-        self._asked = self._told = time.monotonic()
-        self._pause = self.checkpoint_seconds
 
     def run(self, context: Context) -> dict[str, Any]:
         """Train, going on from a checkpoint if there is one; returns a summary."""
         self._context = context
+        self._asked = self._told = time.monotonic()
+        self._pause = self.checkpoint_seconds
         self._votes = Votes(context.world)
         self._train, self._validation = (
             Batches(

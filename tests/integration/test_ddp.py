@@ -15,7 +15,7 @@ from pathlib import Path
 
 import ddp_worker
 import pytest
-import torch
+from curves import assert_same_bits, assert_same_curve
 from ddp_worker import LAUNCHER, Case, Ranks, free_port
 
 from hpcpdf.training.checkpoint import checkpoints, newest_checkpoint
@@ -42,31 +42,6 @@ def server():
 def train(folder: Path, world: int, **case: object) -> None:
     statuses, told = Ranks(folder, world, Case(**case)).end()
     assert (statuses, told) == ([0] * world, [])
-
-
-def records(folder: Path) -> list[dict]:
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    assert [line.pop("seconds") > 0.0 for line in lines]
-    return lines
-
-
-def numbers(record: dict) -> dict[str, float]:
-    return {f"{split} {part}": value for split in ("train", "validation") for part, value in record[split].items()}
-
-
-def assert_same_curve(one: Path, other: Path, rel: float = 2e-4) -> None:
-    assert len(records(one)) == len(records(other)) > 0
-    for first, second in zip(records(one), records(other), strict=True):
-        assert numbers(first) == pytest.approx(numbers(second), rel=rel, abs=1e-4)
-
-
-def assert_same_bits(one: Path, other: Path) -> None:
-    assert records(one) == records(other)
-    (_, first), (_, second) = newest_checkpoint(one), newest_checkpoint(other)
-    for part in ("model", "best_state"):
-        assert all(torch.equal(value, second[part][name]) for name, value in first[part].items())
-    for index, state in first["optimizer"]["state"].items():
-        assert all(torch.equal(value, second["optimizer"]["state"][index][name]) for name, value in state.items())
 
 
 @pytest.fixture(scope="module")
@@ -102,27 +77,28 @@ def test_killed_at_steps_one_after_the_other(tmp_path, undisturbed):
     for step in (1, 4, 5, 7, 11, 16):
         statuses, _ = Ranks(folder, 1, Case(at=step, pause=0.0 if step < 7 else 3600.0)).end()
         assert statuses == [-signal.SIGKILL]
+        assert checkpoints(folder)[0][0] == min(step, 5) - 1 if step > 1 else not checkpoints(folder)
     train(folder, 1)
     assert_same_bits(folder, undisturbed(1))
 
 
 def test_killed_from_outside_at_any_moment(tmp_path):
     """Also while a checkpoint or a line is being written."""
-    whole, parts, case = tmp_path / "whole", tmp_path / "parts", Case(model="cvae-2020", epochs=12)
-    train(whole, 1, model=case.model, epochs=case.epochs)
+    whole, parts, case = tmp_path / "whole", tmp_path / "parts", Case(epochs=30)
+    train(whole, 1, epochs=case.epochs)
     moments = random.Random(seed := time.time_ns())
-    killed = 0
-    for _ in range(4):
-        before = checkpoints(parts)[:1]
+    reached = [0]
+    while len(reached) < 5:
         ranks = Ranks(parts, 1, case)
-        while ranks.processes[0].is_alive() and checkpoints(parts)[:1] == before:
+        while ranks.processes[0].is_alive() and [number for number, _ in checkpoints(parts)[:1]] <= reached[-1:]:
             time.sleep(0.002)
-        time.sleep(moments.uniform(0.0, 0.3))
+        time.sleep(moments.uniform(0.0, 0.2))
         ranks.processes[0].kill()
         statuses, _ = ranks.end()
-        killed += statuses == [-signal.SIGKILL]
-    assert killed, f"never in time (seed {seed})"
-    train(parts, 1, model=case.model, epochs=case.epochs)
+        assert statuses == [-signal.SIGKILL], f"too late, after {reached} (seed {seed})"
+        reached.append(checkpoints(parts)[0][0])
+    assert reached == sorted(set(reached))
+    train(parts, 1, epochs=case.epochs)
     assert_same_bits(parts, whole)
 
 
@@ -139,6 +115,7 @@ def test_a_killed_rank_ends_the_others_at_once_and_all_go_on_exactly(tmp_path, u
     assert re.fullmatch(
         rf"error: rank {1 - victim} of 2 lost another rank .* goes on from the newest checkpoint\n", text
     )
+    assert checkpoints(folder)[0][0] == 5
     train(folder, 2)
     assert_same_bits(folder, undisturbed(2))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import multiprocessing
 import os
 import signal
@@ -40,7 +41,7 @@ class Case:
     epochs: int = 4
     batch: int = 10
     pause: float = 0.0
-    """Seconds between checkpoints."""
+    """Seconds between checkpoints; 0 saves after every step."""
     number: signal.Signals = signal.SIGKILL
     at: int = 0
     victim: int = 0
@@ -66,16 +67,23 @@ def train(folder: Path, case: Case, context: Context) -> None:
     section = TrainingSection(batch=case.batch, max_epochs=case.epochs, noise=0.02, learning_rate=3e-3)
     trainer = Unlucky(model, *data, section, folder, seed=5)
     trainer.case, trainer.checkpoint_seconds = case, case.pause
+    if case.pause == 0.0:
+        trainer.checkpoint_share = math.inf
     with stop_on_signals(context):
         summary = trainer.run(context)
     if not summary["finished"]:
         raise LaunchError(f"stopped after step {trainer.steps}")
 
 
-def rank_main(folder: Path, case: Case, environment: Mapping[str, str], errors: Path) -> None:
-    """What one rank does, with its error output in a file."""
+def forked_main(folder: Path, case: Case, environment: Mapping[str, str], errors: Path) -> None:
+    """What one forked rank does, with its error output in a file."""
     os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
     os.environ.update(environment)
+    rank_main(folder, case)
+
+
+def rank_main(folder: Path, case: Case) -> None:
+    """What one rank does."""
     logging.basicConfig(format="%(levelname)s %(message)s")
     try:
         context = context_from_launcher()
@@ -98,7 +106,7 @@ class Ranks:
             place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "MASTER_PORT": port}
             environment = {name: str(value) for name, value in place.items()} | {"MASTER_ADDR": "127.0.0.1"}
             given = (folder, case, environment if world > 1 else {}, errors)
-            self.processes.append(fork.Process(target=rank_main, args=given))
+            self.processes.append(fork.Process(target=forked_main, args=given))
             self.processes[-1].start()
 
     def end(self, seconds: float = 120.0) -> tuple[list[int | None], list[str]]:
