@@ -153,6 +153,16 @@ class Worker {
     return outcome;
   }
 
+  // The float64 kernel, and where it creeps along a flat valley the general L-BFGS-B from there: its longer memory
+  // finds the way where the preconditioner, made for well placed satellites, does not.
+  Outcome persistent(std::size_t index) {
+    const Outcome first = wide_kernel(index, batch_.limits);
+    if (first.status != Status::evaluation_limit) return first;
+    Outcome outcome = minimise_generally(dense_, x_.data(), batch_.limits);
+    outcome.evaluations += first.evaluations;
+    return outcome;
+  }
+
   double position(std::size_t index, int k) const {
     const void* p = batch_.positions[index];
     return batch_.options.wide ? static_cast<const double*>(p)[k] : static_cast<const float*>(p)[k];
@@ -194,8 +204,7 @@ class Worker {
       if (batch_.options.sequential) {
         return place_one_by_one(dense_, x_.data(), batch_.limits, batch_.options.general);
       }
-      return batch_.options.general ? minimise_generally(dense_, x_.data(), batch_.limits)
-                                    : wide_kernel(index, batch_.limits);
+      return batch_.options.general ? minimise_generally(dense_, x_.data(), batch_.limits) : persistent(index);
     };
     outcome = attempt(false);
     if (!direct && !batch_.field.good) {
