@@ -10,7 +10,7 @@ import pytest
 
 import hpcpdf
 
-CONDA = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
+CONDA = {"torch": "pytorch", "matplotlib": "matplotlib-base", "tensorboardX": "tensorboardx"}
 """Names that differ between PyPI and conda-forge."""
 
 
@@ -58,9 +58,9 @@ def test_commands_in_the_documents_exist(root, hpcpdf_command):
     helps: dict[str, str] = {}
     for document in _documents(root):
         for line in _shell(document.read_text()):
-            for verb, rest in re.findall(r"hpcpdf ([a-z]+)( [^#|&>]*)?", line):
+            for verb, rest in re.findall(r"hpcpdf ((?:jobs |config )?[a-z]+)( [^#|&>]*)?", line):
                 if verb not in helps:
-                    helps[verb] = hpcpdf_command(verb, "--help").stdout
+                    helps[verb] = hpcpdf_command(*verb.split(), "--help").stdout
                 for option in re.findall(r"--[a-z-]+", rest):
                     assert option in helps[verb], f"{document.name}: {line}"
     assert all(text.startswith("Usage: hpcpdf") for text in helps.values())
