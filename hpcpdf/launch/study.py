@@ -178,7 +178,7 @@ def _epoch(member: Member) -> str:
     """How far its training is."""
     path = member.folder / "model" / "metrics.jsonl"
     try:
-        count = sum(1 for _ in path.open())
+        count = len(path.read_text(encoding="utf-8").splitlines())
     except FileNotFoundError:
         count = 0
     return f"epoch {count}/{member.config.training.max_epochs}"
