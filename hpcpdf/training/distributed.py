@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from hpcpdf.errors import ConfigError, HpcPdfError, LaunchError
+from hpcpdf.errors import ConfigError, LaunchError
 from hpcpdf.stage import Context
 from hpcpdf.training.ranks import Place
 
@@ -69,9 +69,16 @@ class RankContext(Context):
     store: Any = None
 
     def gather(self, value: Any) -> list[Any]:
-        """Values of all ranks, in rank order."""
+        """Values of all ranks, in rank order.
+
+        Raises
+        ------
+        LostRank
+            If one does not answer.
+        """
         values: list[Any] = [None] * self.world
-        dist.all_gather_object(values, value)
+        with _answers():
+            dist.all_gather_object(values, value)
         return values
 
     @contextlib.contextmanager
@@ -146,10 +153,25 @@ class RankContext(Context):
             dist.destroy_process_group()
 
 
+class LostRank(LaunchError):
+    """Another rank does not answer."""
+
+
+@contextlib.contextmanager
+def _answers() -> Iterator[None]:
+    """Whatever torch says while ranks wait for each other means that one is lost."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise LostRank(str(error)) from None
+
+
 def _is_connection(error: BaseException) -> bool:
-    if isinstance(error, HpcPdfError) or not isinstance(error, RuntimeError):
-        return False
-    return isinstance(error, dist.DistError) or any(word in str(error) for word in ("gloo", "Gloo", "NCCL"))
+    """Whether an error, also one out of the averaging of gradients, comes from a lost rank."""
+    if isinstance(error, LostRank | dist.DistError):
+        return True
+    words = ("gloo", "NCCL", "Connection", "pair closure", "imed out", "timeout", "Broken pipe")
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
 
 
 class Votes:
@@ -169,7 +191,8 @@ class Votes:
         answer = self.close()
         if answer < last:
             ballot = torch.tensor([wish], dtype=torch.int32)
-            self._pending = dist.all_reduce(ballot, op=dist.ReduceOp.MAX, async_op=True), ballot
+            with _answers():
+                self._pending = dist.all_reduce(ballot, op=dist.ReduceOp.MAX, async_op=True), ballot
         return answer
 
     def close(self) -> int:
@@ -178,5 +201,6 @@ class Votes:
             return 0
         work, ballot = self._pending
         self._pending = None
-        work.wait()
+        with _answers():
+            work.wait()
         return int(ballot)

@@ -120,6 +120,17 @@ def test_a_killed_rank_ends_the_others_at_once_and_all_go_on_exactly(tmp_path, u
     assert_same_bits(folder, undisturbed(2))
 
 
+def test_a_rank_that_falls_silent_is_not_waited_for_without_end(tmp_path):
+    """Its connections stay open, as when a machine vanishes."""
+    case = Case(number=signal.SIGSTOP, at=6, victim=1, patience=5.0)
+    ranks = Ranks(tmp_path / "run", 2, case)
+    ranks.processes[0].join(60.0)
+    statuses, told = ranks.end(0.0)
+    assert statuses == [1, None]
+    assert len(told) == 1
+    assert told[0].startswith("error: rank 0 of 2 lost another rank ")
+
+
 @pytest.mark.parametrize(("number", "victim"), [("USR2", 1), ("TERM", 0), ("INT", 2)])
 def test_a_signal_to_one_rank_stops_all_after_the_same_step(tmp_path, undisturbed, number, victim):
     """The others learn of it one step later; then any number of ranks goes on."""

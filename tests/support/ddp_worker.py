@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from small_model import clusters, new_model, tensors
 from hpcpdf.config import TrainingSection
 from hpcpdf.errors import DataError, HpcPdfError, LaunchError
 from hpcpdf.stage import Context, stop_on_signals
+from hpcpdf.training import distributed
 from hpcpdf.training.loop import Trainer
 from hpcpdf.training.ranks import context_from_launcher
 
@@ -47,6 +49,8 @@ class Case:
     victim: int = 0
     refuses: int = -1
     """Rank that finds no data."""
+    patience: float = 300.0
+    """Seconds after which a silent rank counts as lost."""
 
 
 class Unlucky(Trainer):
@@ -85,6 +89,7 @@ def forked_main(folder: Path, case: Case, environment: Mapping[str, str], errors
 def rank_main(folder: Path, case: Case) -> None:
     """What one rank does."""
     logging.basicConfig(format="%(levelname)s %(message)s")
+    distributed._PATIENCE = timedelta(seconds=case.patience)
     try:
         context = context_from_launcher()
         with context.together():
