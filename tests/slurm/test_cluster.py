@@ -53,18 +53,21 @@ def test_graphics_processors_are_handed_out(slurm, tmp_path, batch):
 
 
 def test_preempted_job_gets_its_signal_and_runs_again(slurm, tmp_path, batch):
-    work = 'trap "echo asked; scontrol requeue $SLURM_JOB_ID; sleep 60" USR2; while sleep 0.1; do :; done'
+    # Straight to a file: what srun forwards may be lost with it.
+    said = tmp_path / "said"
+    work = f'trap "echo asked >>{said}; scontrol requeue $SLURM_JOB_ID; sleep 60" USR2'
     (tmp_path / "work.sh").write_text(
-        f'echo "start ${{SLURM_RESTART_COUNT:-0}}"; [ $SLURM_RESTART_COUNT ] || {{ {work}; }}'
+        f"[ $SLURM_RESTART_COUNT ] || {work}\n"
+        f'echo "start ${{SLURM_RESTART_COUNT:-0}}" >>{said}\n'
+        "[ $SLURM_RESTART_COUNT ] || while sleep 0.1; do :; done\n"
     )
     whole = ("--nodes=2", "--ntasks-per-node=4")
     low = slurm.sbatch(*whole, "--partition=low", "--signal=USR2@30", batch(f"srun --ntasks=1 bash {tmp_path}/work.sh"))
-    slurm.wait(lambda: (tmp_path / "out").exists() and "start 0" in (tmp_path / "out").read_text(), "start of the job")
+    slurm.wait(lambda: said.exists() and "start 0" in said.read_text(), "start of the job")
     high = slurm.sbatch(*whole, "--output=/dev/null", "--wrap=true")
     assert slurm.wait_job(high) == "COMPLETED"
     assert slurm.wait_job(low) == "COMPLETED"
-    said = [line for line in (tmp_path / "out").read_text().splitlines() if line.startswith(("start", "asked"))]
-    assert said == ["start 0", "asked", "start 1"]
+    assert said.read_text().split("\n") == ["start 0", "asked", "start 1", ""]
     assert slurm.job(low)["Restarts"] == "1"
 
 

@@ -92,19 +92,12 @@ def test_tasks_without_srun_are_found_out(slurm, tmp_path):
     )
 
 
-def submitted(folder: Path) -> str:
-    """Run by submitit in every task."""
-    submitit.helpers.TorchDistributedEnvironment().export()
-    ddp_worker.rank_main(folder, ddp_worker.Case())
-    return submitit.JobEnvironment().hostname
-
-
 def test_submitit(slurm, tmp_path, alone, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", f"{SUPPORT}:{Path(__file__).parent}")
+    monkeypatch.setenv("PYTHONPATH", SUPPORT)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     executor = submitit.AutoExecutor(folder=tmp_path / "jobs", cluster="slurm")
     executor.update_parameters(nodes=2, tasks_per_node=1, timeout_min=5, cpus_per_task=1)
-    job = executor.submit(submitted, tmp_path / "run")
+    job = executor.submit(ddp_worker.submitted, tmp_path / "run")
     assert len(job.results()) == 2
     assert_same_curve(tmp_path / "run", alone)
     _, state = newest_checkpoint(tmp_path / "run")

@@ -16,6 +16,7 @@ from datetime import timedelta
 from functools import cache
 from pathlib import Path
 
+import submitit
 from small_model import clusters, new_model, tensors
 
 from hpcpdf.config import TrainingSection
@@ -97,6 +98,13 @@ def rank_main(folder: Path, case: Case) -> None:
     except HpcPdfError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+def submitted(folder: Path) -> str:
+    """What submitit runs in every task, which has to find it by the name of an installed or listed module."""
+    submitit.helpers.TorchDistributedEnvironment().export()
+    rank_main(folder, Case())
+    return submitit.JobEnvironment().hostname
 
 
 class Ranks:
