@@ -114,6 +114,9 @@ class ModelSection(Section):
     satellites: Annotated[int, Field(ge=0)] = 11
     order: Literal["canonical", "arbitrary"] = "canonical"
     """Order of the atoms that the dense networks learn; ``arbitrary`` is there to show what an order is worth."""
+    pdf_scale: Literal["standard", "maximum"] = "standard"
+    """How the dense networks read a PDF: divided by its maximum, and with ``standard`` each point r also brought to
+    zero mean and unit spread over the training split. ``maximum`` is there to show what that is worth."""
 
 
 class TrainingSection(Section):

@@ -80,6 +80,9 @@ class ConditionalModel(nn.Module, ABC):
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
+    def fit_inputs(self, batch: PdfBatch) -> None:
+        """Take from the training PDFs what `inputs` needs to know of them; called once, before training."""
+
     @abstractmethod
     def inputs(self, batch: PdfBatch) -> dict[str, Tensor]:
         """What the network reads of the PDFs, on the CPU; the first axis is the sample."""

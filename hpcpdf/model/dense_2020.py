@@ -1,14 +1,16 @@
 """The 2020 conditional variational autoencoder and its deterministic twin, with dense distance matrices.
 
 Layer sizes follow Anker et al., KDD-MLG workshop 2020. What the paper leaves open is decided here:
-the frame is the canonical one with the first canonical atom at the origin, losses are summed over
-the entries of a structure and averaged over the batch, padding is -1 in targets as in inputs, and a
-node counts as an atom when its mean predicted satellite distance is above zero or, without satellites,
-when its predicted distances to itself and to the first atom are nearer to a distance than to the padding.
+the frame is the canonical one with the first canonical atom at the origin, the PDFs are standardised
+over the training split, losses are summed over the entries of a structure and averaged over the batch,
+padding is -1 in targets as in inputs, and a node counts as an atom when its mean predicted satellite
+distance is above zero or, without satellites, when its predicted distances to itself and to the first
+atom are nearer to a distance than to the padding.
 """
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 import numpy as np
@@ -27,6 +29,8 @@ from hpcpdf.solver.satellites import satellites
 N_NODES = 100
 """Largest number of atoms."""
 PADDING = -1.0
+SMALLEST_SPREAD = 1e-2
+"""Points of a PDF, divided by its maximum, that vary less than this are not brought to unit spread."""
 _PER_NODE = 4  # features of the PDF given to each node
 
 
@@ -36,12 +40,16 @@ class GatedConv(nn.Module):
     def __init__(self, inner: int, outer: int, upsample: int = 1) -> None:
         super().__init__()
 
-        def layer() -> nn.Module:
+        def layer() -> nn.Conv1d | nn.ConvTranspose1d:
             if upsample > 1:
                 return nn.ConvTranspose1d(inner, outer, kernel_size=upsample, stride=upsample)
             return nn.Conv1d(inner, outer, kernel_size=1)
 
         self.h, self.g = layer(), layer()
+        for part in (self.h, self.g):
+            nn.init.normal_(part.weight, std=math.sqrt(2.0 / inner))
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.h(x) * torch.sigmoid(self.g(x))
@@ -67,7 +75,10 @@ class Dense2020(ConditionalModel):
             nn.Linear(128, 2 * self.latent),
         )
         self.pool = nn.Linear(N_NODES, 1)
-        self.prior = nn.Sequential(GatedConv(R_POINTS, 48), GatedConv(48, 24), GatedConv(24, 2 * self.latent))
+        last = GatedConv(24, 2 * self.latent)
+        # It starts near the standard normal distribution: a wide random one takes thousands of steps to forget.
+        nn.init.normal_(last.h.weight, std=1e-3)
+        self.prior = nn.Sequential(GatedConv(R_POINTS, 48), GatedConv(48, 24), last)
         self.decoder = nn.Sequential(
             nn.Linear(self.latent, 128),
             nn.ReLU(),
@@ -80,8 +91,21 @@ class Dense2020(ConditionalModel):
             nn.Linear(512, N_NODES * width),
         )
 
+        self.pdf_mean: Tensor
+        self.pdf_spread: Tensor
+        self.register_buffer("pdf_mean", torch.zeros(R_POINTS))
+        self.register_buffer("pdf_spread", torch.ones(R_POINTS))
+
+    def fit_inputs(self, batch: PdfBatch) -> None:
+        if self.section.pdf_scale == "maximum":
+            return
+        pdf = normalised(batch.pdf)
+        self.pdf_mean.copy_(torch.from_numpy(pdf.mean(axis=0)))
+        self.pdf_spread.copy_(torch.from_numpy(pdf.std(axis=0)).clamp(min=SMALLEST_SPREAD))
+
     def inputs(self, batch: PdfBatch) -> dict[str, Tensor]:
-        return {"x": torch.from_numpy(normalised(batch.pdf).astype(np.float32))}
+        pdf = torch.from_numpy(normalised(batch.pdf).astype(np.float32))
+        return {"x": (pdf - self.pdf_mean.cpu()) / self.pdf_spread.cpu()}
 
     def targets(self, arrays: TrainingArrays) -> dict[str, Tensor]:
         if arrays.n_atoms.max() > N_NODES:

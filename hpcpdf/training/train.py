@@ -77,6 +77,7 @@ def _prepared(config: RunConfig, folder: Path, context: Context) -> tuple[Condit
     def tensors(arrays: Arrays) -> Data:
         return {**model.inputs(pdf_batch(arrays)), **model.targets(training_arrays(arrays))}
 
+    model.fit_inputs(pdf_batch(train))
     folder.mkdir(parents=True, exist_ok=True)
     data = tensors(train), tensors(validation)
     return model, Trainer(model.to(device), *data, section, folder, config.run.seed)

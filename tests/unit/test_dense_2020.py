@@ -11,7 +11,8 @@ from small_model import LENGTH, clusters, fit, new_model, pdf_batch, tensors, tr
 from torch import nn
 
 from hpcpdf import ConfigError
-from hpcpdf.model.dense_2020 import N_NODES, PADDING, GatedConv
+from hpcpdf.model.dense_2020 import N_NODES, PADDING, SMALLEST_SPREAD, GatedConv
+from hpcpdf.model.store import load_model, save_model
 from hpcpdf.solver.satellites import satellites
 
 KINDS = ["cvae-2020", "dae-2020"]
@@ -45,6 +46,41 @@ def test_gate():
     kernels = [(part.weight[:, :, 0], part.bias) for part in (layer.h, layer.g)]
     h, g = (x[:, :, 0] @ weight.T + bias for weight, bias in kernels)
     torch.testing.assert_close(layer(x)[:, :, 0], h / (1.0 + (-g).exp()))
+
+
+def test_gates_start_with_the_spread_of_their_input():
+    torch.manual_seed(0)
+    x = torch.randn(200, 301, 1)
+    for layer in (GatedConv(301, 48), GatedConv(301, 100, upsample=4)):
+        with torch.no_grad():
+            assert 0.5 < float(layer.h(x).square().mean() / x.square().mean()) / 2.0 < 2.0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_networks_read_standardised_pdfs(kind, tmp_path):
+    items = clusters(40)
+    model, batch = new_model(kind), pdf_batch(items)
+    raw = model.inputs(batch)["x"]
+    torch.testing.assert_close(raw.amax(dim=1), torch.ones(40))
+    model.fit_inputs(batch)
+    seen = model.inputs(batch)["x"]
+    torch.testing.assert_close(seen.mean(dim=0), torch.zeros(301), atol=1e-4, rtol=0.0)
+    spread = seen.std(dim=0, correction=0)
+    assert float(spread.max()) == pytest.approx(1.0, abs=1e-4)
+    assert int((spread > 0.99).sum()) > 50
+    # What varies by less than that is left small: it is ripple, not atoms.
+    assert torch.all((spread > 0.99) | (raw.std(dim=0, correction=0) <= SMALLEST_SPREAD))
+    # A PDF has no scale, neither now nor when the model has been read again.
+    save_model(model, tmp_path / "model.safetensors")
+    scaled = dataclasses.replace(batch, pdf=3.0 * batch.pdf)
+    torch.testing.assert_close(load_model(tmp_path / "model.safetensors").inputs(scaled)["x"], seen)
+
+
+def test_networks_can_read_pdfs_as_they_are():
+    model, batch = new_model("dae-2020", pdf_scale="maximum"), pdf_batch(clusters(5))
+    raw = model.inputs(batch)["x"]
+    model.fit_inputs(batch)
+    torch.testing.assert_close(model.inputs(batch)["x"], raw, rtol=0.0, atol=0.0)
 
 
 @pytest.mark.parametrize("n_satellites", [0, 11])
