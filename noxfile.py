@@ -51,6 +51,19 @@ def cpp(session: nox.Session) -> None:
 
 
 @nox.session
+@nox.parametrize("kind", ["address,undefined", "thread"], ids=["memory", "thread"])
+def sanitizers(session: nox.Session, kind: str) -> None:
+    """The C++ unit tests under AddressSanitizer with UndefinedBehaviorSanitizer, and under ThreadSanitizer."""
+    install(session, "cmake>=3.20", "ninja>=1.11")
+    build = Path(session.create_tmp()) / "sanitizers" / kind.partition(",")[0]
+    flags = f"-O1 -g1 -fsanitize={kind} -fno-sanitize-recover=all -fno-omit-frame-pointer"
+    options = ["-DHPCPDF_PYTHON=OFF", "-DHPCPDF_TESTS=ON", "-DCMAKE_BUILD_TYPE=None", f"-DCMAKE_CXX_FLAGS={flags}"]
+    session.run("cmake", "-S", ".", "-B", str(build), "-G", "Ninja", *options)
+    session.run("cmake", "--build", str(build))
+    session.run("ctest", "--test-dir", str(build), "--output-on-failure")
+
+
+@nox.session
 def tests(session: nox.Session) -> None:
     """Python tests against the installed package."""
     install(session, ".[test]")

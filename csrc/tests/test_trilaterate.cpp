@@ -103,7 +103,9 @@ Solution solve(const std::vector<Case>& cases, const tri::Options& options) {
 
 bool same(const Solution& a, const Solution& b) {
   for (std::size_t k = 0; k < a.x.size(); ++k) {
-    if (std::memcmp(a.x[k].data(), b.x[k].data(), a.x[k].size() * sizeof(double)) != 0) return false;
+    // Nothing may be at a null pointer.
+    const std::size_t bytes = a.x[k].size() * sizeof(double);
+    if (bytes > 0 && std::memcmp(a.x[k].data(), b.x[k].data(), bytes) != 0) return false;
     if (a.outcomes[k].evaluations != b.outcomes[k].evaluations) return false;
   }
   return true;
