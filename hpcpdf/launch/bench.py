@@ -116,7 +116,7 @@ def measure(*, peers: bool, rounds: int, say: Callable[[str], None]) -> dict[str
         If a peer's answer differs by more than its tolerance.
     """
     threads = available_cpus()
-    machine = _machine(threads)
+    machine = machine_facts(threads)
     levels = f"PDF loops use {machine['pdf_loops']}, the rest {machine['built_for']}"
     say(f"{machine['processor']}; {levels}; processor offers {machine['offers']}")
     say(f"{threads} threads usable; {', '.join(f'{k} {v}' for k, v in machine['versions'].items())}")
@@ -186,7 +186,8 @@ def _seconds(call: Callable[[], Any]) -> float:
     return spent / repeats
 
 
-def _machine(threads: int) -> dict[str, Any]:
+def machine_facts(threads: int) -> dict[str, Any]:
+    """Processor, instruction levels and versions, as a result file needs them."""
     core: Any = import_module("hpcpdf._core")
     return {
         "processor": _processor(),
