@@ -100,7 +100,9 @@ def _judge(case: Case, config: RunConfig, folder: Path) -> dict[str, Any]:
     write_ways(folder / "intermediates.csv", case, ways)
     examples = _examples(case, one, methods[ONE])
     write_json(folder / "examples.json", {"examples": examples, "strips": strips(case, ways)})
-    error = distance_error(posterior, case.truth)
+    # Atoms in an arbitrary order have no partners in the true structure.
+    ordered = config.model.order == "canonical"
+    error = distance_error(posterior, case.truth) if ordered else distance_error([], [])
     _write_solver(folder / "satellites.csv", case, (error.between, error.outward))
     trained = model_metadata(config.run.out / "model" / "model.safetensors")
     return {

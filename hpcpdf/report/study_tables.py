@@ -180,8 +180,13 @@ def _variant(member: Member, base: Member | None) -> list[Any]:
         apart,
         f"{_mean(scores, 'epsilon2_unit'):.4f}",
         f"{100 * _mean(scores, 'atoms_exact'):.1f} %",
-        f"{member.facts['distance_rmse']:.3f}",
+        _distance_error(member),
     ]
+
+
+def _distance_error(member: Member) -> str:
+    error = member.facts["distance_rmse"]
+    return "–" if np.isnan(error) else f"{error:.3f}"
 
 
 def _mean(scores: Mapping[str, Any], name: str) -> float:
@@ -204,7 +209,7 @@ def members_view(study: Study) -> View:
                 f"{member.facts['epochs']:.0f} (kept {member.facts['best_epoch']:.0f})",
                 duration(member.facts["training_seconds"]),
                 duration(member.facts["scoring_seconds"]),
-                f"{member.facts['distance_rmse']:.3f}",
+                _distance_error(member),
                 _distinct(mark.get("commit") or mark.get("hpcpdf") for mark in marks),
                 _distinct(f"{m['host']}, {m['cpus']} × {m['machine']}" for m in marks if "host" in m),
                 _when(marks[-1].get("time", "")) if marks else "–",

@@ -221,6 +221,7 @@ def test_sentences_follow_the_numbers(study: Study) -> None:
 def test_variants_are_beside_the_member_that_differs_in_nothing_else(study: Study) -> None:
     rows = [[cell["text"] for cell in row] for row in study_tables.variants_view(study)["rows"]]
     assert [row[2] for row in rows] == ["as described", "model.order=arbitrary"]
+    assert [row[-1] == "–" for row in rows] == [False, True]
     pearson = [float(row[5].split(" ")[0]) for row in rows]
     assert float(rows[1][6].replace("−", "-")) == pytest.approx(pearson[1] - pearson[0], abs=1.1e-4)
 
