@@ -193,8 +193,9 @@ def learning(study: Study) -> list[str]:
         if members:
             epochs, best = ([int(member.facts[name]) for member in members] for name in ("epochs", "best_epoch"))
             minutes = np.median([member.facts["training_seconds"] for member in members]) / 60
+            number = "1 member" if len(members) == 1 else f"{len(members)} members"
             sentences.append(
-                f"{label}: {len(members)} members of {_span(epochs)} epochs, kept {_span(best)}, "
+                f"{label}: {number} of {_span(epochs)} epochs, kept {_span(best)}, "
                 f"{minutes:.1f} min each in the median."
             )
     return sentences

@@ -234,7 +234,7 @@ class ClusterViewer {
   }
 
   scaleBar(scale, height) {
-    const length = this.reach > 6 ? 5 : 2;
+    const length = [10, 5, 2, 1, 0.5, 0.2].find((one) => one <= this.reach) ?? 0.1;
     const { context } = this;
     context.fillStyle = "#5b6470";
     context.fillRect(14, height - 16, scale * length, 2);
