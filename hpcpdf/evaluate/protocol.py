@@ -33,7 +33,7 @@ from hpcpdf.evaluate.fitted_zoom import fit_zooms
 from hpcpdf.evaluate.lookup import LookUp
 from hpcpdf.evaluate.metrics import Scores, score
 from hpcpdf.evaluate.nearest import RealClusters
-from hpcpdf.evaluate.satellite_study import distance_error, solver_error
+from hpcpdf.evaluate.satellite_study import DistanceError, distance_error, solver_error
 from hpcpdf.evaluate.ways import judge_ways, strips, write_ways
 from hpcpdf.model.distances import AssignedDistances
 from hpcpdf.model.store import model_metadata
@@ -101,8 +101,8 @@ def _judge(case: Case, config: RunConfig, folder: Path) -> dict[str, Any]:
     examples = _examples(case, one, methods[ONE])
     write_json(folder / "examples.json", {"examples": examples, "strips": strips(case, ways)})
     # Atoms in an arbitrary order have no partners in the true structure.
-    ordered = config.model.order == "canonical"
-    error = distance_error(posterior, case.truth) if ordered else distance_error([], [])
+    known = config.model.order == "canonical"
+    error = distance_error(posterior, case.truth) if known else DistanceError(0, np.nan, np.nan)
     _write_solver(folder / "satellites.csv", case, (error.between, error.outward))
     trained = model_metadata(config.run.out / "model" / "model.safetensors")
     return {

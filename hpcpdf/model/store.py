@@ -98,7 +98,7 @@ def load_model(path: str | Path | None = None, device: str | torch.device = "cpu
         model.load_state_dict(state)
     except RuntimeError as error:
         detail = str(error).splitlines()[-1].strip()
-        raise DataError(f"{path}: weights do not fit the model: {detail}") from None
+        raise DataError(f"{path}: weights do not fit the model: {detail}; train it again") from None
     return model.to(device).eval()
 
 

@@ -49,14 +49,14 @@ class DifferentiablePdf(nn.Module):
         self.kernel = NodeKernel(params, r, n_threads=n_threads)
         self._matrix = self.kernel.matrix()
 
-    def forward(self, positions: Tensor, n_atoms: Tensor | None = None) -> Tensor:
+    def forward(self, positions: Tensor, n_atoms: Tensor | ArrayLike | None = None) -> Tensor:
         """G(r) of a batch.
 
         Parameters
         ----------
         positions : Tensor, shape (B, N, 3)
             Å.
-        n_atoms : Tensor, shape (B,), optional
+        n_atoms : integers, shape (B,), optional
             Rows that are atoms; those behind may hold anything and have the gradient 0. Default: all N.
 
         Returns
@@ -67,14 +67,17 @@ class DifferentiablePdf(nn.Module):
         Raises
         ------
         ConfigError
-            For other shapes, numbers of atoms out of range, or atoms that are not finite.
+            For other shapes or types, numbers of atoms out of range, or atoms that are not finite.
         """
-        if positions.ndim != 3 or positions.shape[2] != 3:
-            raise ConfigError(f"positions: expected the shape (B, N, 3), got {tuple(positions.shape)}")
+        if positions.ndim != 3 or positions.shape[2] != 3 or not positions.is_floating_point():
+            kind = f"{str(positions.dtype).removeprefix('torch.')} of shape {tuple(positions.shape)}"
+            raise ConfigError(f"positions: expected real numbers of the shape (B, N, 3), got {kind}")
         n_clusters, most = positions.shape[:2]
-        counts = np.full(n_clusters, most) if n_atoms is None else n_atoms.detach().cpu().numpy()
-        if counts.shape != (n_clusters,) or (counts < 1).any() or (counts > most).any():
-            raise ConfigError(f"n_atoms: expected {n_clusters} numbers from 1 to {most}")
+        given = n_atoms.detach().cpu() if isinstance(n_atoms, Tensor) else n_atoms
+        counts = np.full(n_clusters, most) if given is None else np.asarray(given)
+        whole = counts.dtype.kind in "iu" and counts.shape == (n_clusters,)
+        if not whole or (counts < 1).any() or (counts > most).any():
+            raise ConfigError(f"n_atoms: expected {n_clusters} whole numbers from 1 to {most}")
         g: Tensor = _Pdf.apply(positions, counts, self.kernel, self._matrix)  # type: ignore[no-untyped-call]
         return g
 

@@ -119,7 +119,7 @@ def case_trilaterate(rng):
             block[0][k, :m, :m], block[1][k, :m] = between[k][:m, :m], outward[k][:m]
         arrays = {"distances": changed(rng, block[0]), "satellite_distances": changed(rng, block[1])}
         if rng.random() < 0.7:
-            options["counts"] = rng.integers(-1 if rng.random() < 0.1 else 0, n + 1, size=count)
+            options["counts"] = laid_out(rng, rng.integers(-1 if rng.random() < 0.1 else 0, n + 1, size=count))
     else:
         arrays = {
             "distances": [changed(rng, matrix) for matrix in between],
@@ -149,6 +149,11 @@ def case_simulate(rng):
 
 
 def offsets(rng, n):
+    """Bounds of clusters in n atoms, now and then wrong ones, in any layout."""
+    return laid_out(rng, bounds(rng, n))
+
+
+def bounds(rng, n):
     cuts = np.sort(rng.integers(0, n + 1, size=int(rng.integers(0, 4))))
     found = np.array([0, *cuts, n], dtype=np.uintp)
     return found if rng.random() < 0.8 else rng.integers(0, n + 3, size=len(found)).astype(np.uintp)
@@ -171,7 +176,7 @@ def case_debye(rng):
     arrays = {"positions": changed(rng, x), "u": changed(rng, rng.uniform(0.0, 0.02, size=len(x)))}
     species = None
     if rng.random() < 0.5:
-        species = rng.integers(-1 if rng.random() < 0.2 else 0, 3, size=len(x)).astype(np.intc)
+        species = laid_out(rng, rng.integers(-1 if rng.random() < 0.2 else 0, 3, size=len(x)).astype(np.intc))
         arrays["factors"] = changed(rng, rng.uniform(1.0, 80.0, size=(3, n_q)))
     rest = {"qstep": 0.1, "n_q": n_q, "d_min": 0.0, "d_max": 10.0, "delta1": 0.0, "delta2": 1.0, "qbroad": 0.01}
 
@@ -209,14 +214,15 @@ def case_lbfgsb(rng):
         "lower": changed(rng, lower),
         "upper": changed(rng, lower + rng.uniform(-0.01, 2.0, size=n)),
     }
-    target = rng.normal(size=n)
+    target, layout = rng.normal(size=n), int(rng.integers(1 << 30))
 
     def call(given):
         solver = _core.Lbfgsb(n, memory=3, ftol=1e-9, gtol=1e-6, max_line_search=20)
         task = solver.start(given["x0"], given["lower"], given["upper"])
         for _ in range(50):
             if task is _core.LbfgsbTask.evaluate:
-                task = solver.advance(float(np.sum((solver.x - target) ** 2)), 2.0 * (solver.x - target))
+                slope = laid_out(np.random.default_rng(layout), 2.0 * (solver.x - target))
+                task = solver.advance(float(np.sum((solver.x - target) ** 2)), slope)
             elif task is _core.LbfgsbTask.new_iterate:
                 task = solver.proceed()
             else:

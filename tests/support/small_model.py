@@ -61,7 +61,8 @@ def training_arrays(items: Sequence[Cluster]) -> TrainingArrays:
 
 
 def tensors(model: ConditionalModel, items: Sequence[Cluster]) -> dict[str, torch.Tensor]:
-    """Inputs and targets of a model."""
+    """Inputs and targets of a model, which learns the scale of its inputs from the same clusters."""
+    model.fit_inputs(pdf_batch(items))
     return {**model.inputs(pdf_batch(items)), **model.targets(training_arrays(items))}
 
 

@@ -48,12 +48,14 @@ def test_gate():
     torch.testing.assert_close(layer(x)[:, :, 0], h / (1.0 + (-g).exp()))
 
 
-def test_gates_start_with_the_spread_of_their_input():
+def test_gates_keep_the_size_of_their_input():
     torch.manual_seed(0)
     x = torch.randn(200, 301, 1)
     for layer in (GatedConv(301, 48), GatedConv(301, 100, upsample=4)):
         with torch.no_grad():
-            assert 0.5 < float(layer.h(x).square().mean() / x.square().mean()) / 2.0 < 2.0
+            gain = float(layer(x).square().mean() / x.square().mean())
+        # torch's own first weights give 0.1.
+        assert 0.5 < gain < 0.8
 
 
 @pytest.mark.parametrize("kind", KINDS)

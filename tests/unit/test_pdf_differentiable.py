@@ -93,8 +93,10 @@ def test_dtype_of_the_input_comes_back():
 @pytest.mark.parametrize(
     ("positions", "n_atoms", "message"),
     [
-        (torch.zeros(4, 3), None, r"expected the shape \(B, N, 3\), got \(4, 3\)"),
-        (torch.zeros(2, 4, 3), torch.tensor([4]), "n_atoms: expected 2 numbers from 1 to 4"),
+        (torch.zeros(4, 3), None, r"expected real numbers of the shape \(B, N, 3\), got float32 of shape \(4, 3\)"),
+        (torch.zeros(2, 4, 3, dtype=torch.int64), None, "got int64 of shape"),
+        (torch.zeros(2, 4, 3), torch.tensor([4]), "n_atoms: expected 2 whole numbers from 1 to 4"),
+        (torch.zeros(1, 4, 3), [3.0], "whole numbers"),
         (torch.zeros(1, 4, 3), torch.tensor([5]), "from 1 to 4"),
         (torch.full((1, 4, 3), torch.nan), None, "NaN or infinite"),
     ],

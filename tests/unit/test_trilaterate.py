@@ -55,6 +55,8 @@ def test_same_minimiser_as_tight_scipy(mixture, level, dtype, monkeypatch):
     out = solve([q for q, _ in mixture], dtype=dtype)
     check(mixture, out)
     assert all(x.dtype == np.dtype(dtype) for x in out.positions)
+    if dtype == "float64":
+        assert out.projected_gradient.max() <= 5e-6
 
 
 def test_general_solver_finds_the_same(mixture):
