@@ -118,8 +118,8 @@ def trilaterate(
 
     Notes
     -----
-    The cost is not convex; from this start the joint minimiser is the one that a tight SciPy run finds from the same
-    start. See docs/solver.md.
+    The cost is not convex; from this start the joint minimiser is, but for rare cases at high noise, the one that a
+    tight SciPy run finds from the same start. See docs/solver.md.
     """
     if method not in ("joint", "sequential"):
         raise SolverError(f"trilaterate: method is {method!r}, expected 'joint' or 'sequential'")
