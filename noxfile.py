@@ -21,6 +21,17 @@ def install(session: nox.Session, *packages: str) -> None:
         session.install(*CONSTRAINTS, *packages)
 
 
+def run_cpp_tests(session: nox.Session, name: str, *options: str) -> None:
+    """Build the core from nothing, with CMake's `options`, and run its tests."""
+    install(session, "cmake>=3.20", "ninja>=1.11")
+    build = Path(session.create_tmp()) / name
+    shutil.rmtree(build, ignore_errors=True)
+    common = ["-G", "Ninja", "-DHPCPDF_PYTHON=OFF", "-DHPCPDF_TESTS=ON"]
+    session.run("cmake", "-S", ".", "-B", str(build), *common, *options)
+    session.run("cmake", "--build", str(build))
+    session.run("ctest", "--test-dir", str(build), "--output-on-failure")
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Style of Python and C++, and the direction of imports."""
@@ -42,25 +53,15 @@ def types(session: nox.Session) -> None:
 @nox.session
 def cpp(session: nox.Session) -> None:
     """Unit tests of the C++ core, built without Python."""
-    install(session, "cmake>=3.20", "ninja>=1.11")
-    build = Path(session.create_tmp()) / "cpp"
-    shutil.rmtree(build, ignore_errors=True)
-    session.run("cmake", "-S", ".", "-B", str(build), "-G", "Ninja", "-DHPCPDF_PYTHON=OFF", "-DHPCPDF_TESTS=ON")
-    session.run("cmake", "--build", str(build))
-    session.run("ctest", "--test-dir", str(build), "--output-on-failure")
+    run_cpp_tests(session, "cpp")
 
 
 @nox.session
 @nox.parametrize("kind", ["address,undefined", "thread"], ids=["memory", "thread"])
 def sanitizers(session: nox.Session, kind: str) -> None:
     """The C++ unit tests under AddressSanitizer with UndefinedBehaviorSanitizer, and under ThreadSanitizer."""
-    install(session, "cmake>=3.20", "ninja>=1.11")
-    build = Path(session.create_tmp()) / "sanitizers" / kind.partition(",")[0]
     flags = f"-O1 -g1 -fsanitize={kind} -fno-sanitize-recover=all -fno-omit-frame-pointer"
-    options = ["-DHPCPDF_PYTHON=OFF", "-DHPCPDF_TESTS=ON", "-DCMAKE_BUILD_TYPE=None", f"-DCMAKE_CXX_FLAGS={flags}"]
-    session.run("cmake", "-S", ".", "-B", str(build), "-G", "Ninja", *options)
-    session.run("cmake", "--build", str(build))
-    session.run("ctest", "--test-dir", str(build), "--output-on-failure")
+    run_cpp_tests(session, kind.partition(",")[0], "-DCMAKE_BUILD_TYPE=None", f"-DCMAKE_CXX_FLAGS={flags}")
 
 
 @nox.session
