@@ -2,12 +2,12 @@
 
     python benchmarks/micro/trilaterate_peers.py --out benchmarks/micro/trilaterate_peers.json
 
-Single core; 13, 55 and 100 atoms and the mixture of 5 to 100, noise 0.01 to 0.4 of the unit sphere. Every ratio is the
+Single core; 13 to 500 atoms and the mixture of 5 to 100, noise 0.01 to 0.4 of the unit sphere. Every ratio is the
 median over rounds in which a peer runs right beside the kernel, with its range. Slow peers get fewer problems, the
-first ones of the kernel's; sizes of a mixture follow a golden-ratio sequence, so that its beginning is as mixed as the
-whole. The quality of all is that of the same problems. SMACOF and classical scaling have a cost of their own, with free
-satellites and without bounds. Also writes a figure (.png and .pdf) beside the result. SMACOF needs scikit-learn and is
-left out without it. Takes about ten minutes.
+first ones of the kernel's; sizes of a mixture follow a golden-ratio sequence, so that its beginning is as mixed as
+the whole. The quality of all is that of the same problems. SMACOF and classical scaling have a cost of their own,
+with free satellites and without bounds. Also writes a figure (.png and .pdf) beside the result. SMACOF needs scikit-
+learn and is left out without it. Takes about ten minutes.
 """
 
 from __future__ import annotations
@@ -41,9 +41,10 @@ Problem = tuple[Array, Array, Array]  # positions, distances, satellite distance
 Solver = Callable[[Sequence[Problem]], list[Array]]
 
 SIZES: dict[str, tuple[int, int]] = {"13": (13, 13), "55": (55, 55), "100": (100, 100), "5–100": (5, 100)}
+LARGE: dict[str, tuple[int, int]] = {"200": (200, 200), "500": (500, 500)}
 SIGMAS = (0.01, 0.05, 0.1, 0.4)
-BATCH = 2000
-"""Problems of a round of ours: enough that a call's fixed cost does not count."""
+BATCH, MOST_PAIRS = 2000, 2e7
+"""Problems of a round of ours: enough that a call's fixed cost does not count, fewer for large ones."""
 FEWEST = 20
 """Problems of a peer, and those by which quality is judged."""
 
@@ -164,10 +165,11 @@ def quality(solve: Solver, given: Sequence[Problem], sigma: float) -> dict[str, 
 
 def measured(size: str, sigma: float, name: str, peer: Solver, rounds: int) -> dict[str, Any]:
     """A peer beside our kernel (packed float32), round by round."""
-    given = problems(SIZES[size], sigma, BATCH)
+    atoms = (SIZES | LARGE)[size]
+    given = problems(atoms, sigma, min(BATCH, int(MOST_PAIRS / atoms[1] ** 2)))
     kernel = ours()
     packed = [(x, d.astype(np.float32), a.astype(np.float32)) for x, d, a in given]
-    few = given[: max(FEWEST, min(BATCH, int(1.0 / seconds(peer, given[:3]))))]
+    few = given[: max(FEWEST, min(len(given), int(1.0 / seconds(peer, given[:3]))))]
     times, peers = [], []
     for number in range(rounds):
         for mine in (True, False) if number % 2 else (False, True):
@@ -230,7 +232,7 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, required=True)
     asked = parser.parse_args()
     rest: list[tuple[str, Solver]] = [
@@ -246,6 +248,7 @@ def main() -> None:
         rows = [measured(size, sigma, "SciPy, joint", scipy_joint, asked.rounds) for size in SIZES for sigma in SIGMAS]
         for size in SIZES:
             rows += [measured(size, 0.05, name, peer, asked.rounds) for name, peer in rest]
+        rows += [measured(size, 0.05, "SciPy, joint", scipy_joint, asked.rounds) for size in LARGE]
         scaling = threads(asked.rounds)
     machine = machine_facts(available_cpus())
     write_json(asked.out, {"machine": machine, "rows": rows, "threads": scaling, "made": provenance()})
