@@ -102,7 +102,6 @@ class Trainer:
             self._forward = DistributedDataParallel(
                 self.model,
                 gradient_as_bucket_view=True,
-                broadcast_buffers=False,  # constants of the data set, the same on every rank
                 find_unused_parameters=self.model.sparse,
             )
         self._metrics = Metrics(self.folder, self.epoch) if context.rank == 0 else None
