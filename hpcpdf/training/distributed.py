@@ -109,6 +109,7 @@ class RankContext(Context):
             if failure is error:
                 raise
             raise failure from None
+        self._await_all()
         self._leave(failed=False)
 
     def _as_told(self, error: BaseException) -> BaseException:
@@ -140,12 +141,25 @@ class RankContext(Context):
             return True
         return bool(first)
 
+    def _await_all(self) -> None:
+        """Wait until every rank is through with its last exchange: torch ends one whose connections close under it."""
+        with contextlib.suppress(RuntimeError):
+            self.store.add("through", 1)
+            self._await("through", self.world)
+            if self.rank:
+                self.store.add("left", 1)
+        if self.rank == 0:
+            self._await_others()
+
     def _await_others(self) -> None:
         """Keep the store, which lives here, until the others need it no more."""
-        end = time.monotonic() + _FAREWELL_SECONDS
         with contextlib.suppress(RuntimeError):
-            while time.monotonic() < end and self.store.add("left", 0) < self.world - 1:
-                time.sleep(0.02)
+            self._await("left", self.world - 1)
+
+    def _await(self, name: str, count: int) -> None:
+        end = time.monotonic() + _FAREWELL_SECONDS
+        while time.monotonic() < end and self.store.add(name, 0) < count:
+            time.sleep(0.02)
 
     def _leave(self, *, failed: bool) -> None:
         # After a failure NCCL may wait for the lost rank here; the end of the process closes its connections as well.

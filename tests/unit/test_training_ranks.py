@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
+import torch.distributed
 
 from hpcpdf.errors import LaunchError
+from hpcpdf.training.distributed import RankContext
 from hpcpdf.training.ranks import Place, first_host, place
 
 TORCHRUN = {
@@ -102,3 +107,29 @@ BATCH_SCRIPT = {name: value for name, value in SRUN.items() if "STEP" not in nam
 def test_misuse_is_named(env, message):
     with pytest.raises(LaunchError, match=message):
         place(env)
+
+
+def test_no_rank_closes_its_connections_under_another(monkeypatch):
+    """Rank 1 is slow in the exchange that all end with."""
+    told = []
+
+    def gather(context, value):
+        if context.rank == 1:
+            time.sleep(0.3)
+        told.append(("through", context.rank))
+
+    monkeypatch.setattr(RankContext, "gather", gather)
+    monkeypatch.setattr(RankContext, "_leave", lambda context, failed: told.append(("leaves", context.rank)))
+    store = torch.distributed.HashStore()
+
+    def run(rank):
+        with RankContext(rank=rank, world=2, store=store).together():
+            pass
+
+    ranks = [threading.Thread(target=run, args=(rank,)) for rank in range(2)]
+    for rank in ranks:
+        rank.start()
+    for rank in ranks:
+        rank.join()
+    assert told[:2] == [("through", 0), ("through", 1)]
+    assert sorted(told[2:]) == [("leaves", 0), ("leaves", 1)]
