@@ -48,7 +48,7 @@ class GatedConv(nn.Module):
         self.h, self.g = layer(), layer()
         for part in (self.h, self.g):
             nn.init.normal_(part.weight, std=math.sqrt(2.0 / inner))
-            nn.init.constant_(part.bias, 0.0)  # type: ignore[arg-type]
+            nn.init.zeros_(part.get_parameter("bias"))
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.h(x) * torch.sigmoid(self.g(x))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -78,8 +79,8 @@ class DifferentiablePdf(nn.Module):
         whole = counts.dtype.kind in "iu" and counts.shape == (n_clusters,)
         if not whole or (counts < 1).any() or (counts > most).any():
             raise ConfigError(f"n_atoms: expected {n_clusters} whole numbers from 1 to {most}")
-        g: Tensor = _Pdf.apply(positions, counts, self.kernel, self._matrix)  # type: ignore[no-untyped-call]
-        return g
+        apply: Callable[..., Tensor] = _Pdf.apply
+        return apply(positions, counts, self.kernel, self._matrix)
 
 
 class _Pdf(torch.autograd.Function):
