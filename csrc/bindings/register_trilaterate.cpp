@@ -80,8 +80,9 @@ class Matrices {
   py::array number_array(const py::handle& item, std::size_t k) {
     if (py::isinstance<py::array>(item)) {
       auto array = py::reinterpret_borrow<py::array>(item);
+      // By its number: arrays from files often bring a type object of their own.
       const py::dtype type = array.dtype();
-      const bool native = type.is(double_) || type.is(float_);
+      const bool native = (type.num() == double_ || type.num() == float_) && type.byteorder() == '=';
       if (native && (array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_)) return array;
       if (type.kind() != 'f' && type.kind() != 'i' && type.kind() != 'u' && type.kind() != 'b') refuse(k);
     }
@@ -114,7 +115,7 @@ class Matrices {
   std::size_t count_ = 0;
   bool whole_ = false;
   std::vector<py::object> keep_;
-  py::dtype double_ = py::dtype::of<double>(), float_ = py::dtype::of<float>();
+  int double_ = py::dtype::of<double>().num(), float_ = py::dtype::of<float>().num();
 };
 
 // `counts` is None or the number of atoms of each problem of a three-dimensional `distances`.

@@ -95,7 +95,9 @@ class Worker {
     Task task = fresh_task(index);
     task.count = count;
     const Limits limits{std::min(kLaneEvaluations, batch_.limits.evaluations), batch_.limits.gradient};
-    kernel.solve(batch_.field, limits, task, memory_.at_least(kernel.memory(problem(index[0]).n, batch_.field.count)));
+    int n = 0;
+    for (int k = 0; k < count; ++k) n = std::max(n, problem(index[k]).n);
+    kernel.solve(batch_.field, limits, task, memory_.at_least(kernel.memory(n, batch_.field.count)));
     for (int k = 0; k < count; ++k) go_on(index[k]);
   }
 
@@ -276,7 +278,10 @@ void schedule(const Batch& batch, std::size_t count, std::vector<std::size_t>& o
   };
   append(dense, Unit::Kind::dense, 4);
   append(single, Unit::Kind::single, kSingleChunk);
-  for (std::size_t n = by_size.size(); n-- > 0;) append(by_size[n], Unit::Kind::lanes, lanes.width);
+  // Neighbours in size share a group: its time is that of the largest, so that a full group is always worth it.
+  std::vector<std::size_t> sorted;
+  for (std::size_t n = by_size.size(); n-- > 0;) sorted.insert(sorted.end(), by_size[n].begin(), by_size[n].end());
+  append(sorted, Unit::Kind::lanes, lanes.width);
 }
 
 }  // namespace

@@ -3,7 +3,8 @@
 // Single: the lanes of a vector are W atoms of one structure. Atoms fill blocks of W; the pairs of two blocks form a
 // tile of W vectors, one for each atom j of the second block. Only tiles of the upper triangle are visited; the forces
 // on atom j are kept as one vector of partial sums until the end.
-// Lanes: the lanes are W structures of equal size, so that every atom and every pair has a vector.
+// Lanes: the lanes are W structures of about equal size, so that every atom and every pair has a vector; atoms that a
+// structure does not have lie at the origin and count for nothing.
 //
 // Either way `Elements` counts vectors of atoms, and coordinates lie as x[3 * element + axis].
 #pragma once
@@ -156,66 +157,102 @@ struct SingleCost : SingleLayout<R> {
   }
 };
 
+// Atoms j are taken in blocks that stay in the nearest cache while the atoms i before them pass by.
 template <class R>
 struct LaneCost {
   using T = typename R::T;
   using V = typename R::V;
+  static constexpr int kBlock = 32;  // even
 
-  int n, satellites;
+  int n, least;  // atoms of the largest and of the smallest structure
+  int satellites;
   const T* points;
-  const V* distances;  // pairs i < j in row order
+  const V* valid;      // [atom]: 1 in the lanes that have it
+  const V* distances;  // [place(i, j)]
   const V* anchors;    // [atom][satellite]
 
   static std::size_t pairs(int n) { return static_cast<std::size_t>(n) * (n > 0 ? n - 1 : 0) / 2; }
 
+  // Where the pair i < j lies: block of j after block, in it row i after row.
+  static std::size_t place(int n, int i, int j) {
+    const int b = j / kBlock * kBlock, width = (b + kBlock < n ? b + kBlock : n) - b;
+    const std::size_t first = pairs(b) + static_cast<std::size_t>(i < b ? i : b) * width;
+    const int row = i - b;  // within the triangle on the diagonal
+    return i < b ? first + (j - b) : first + static_cast<std::size_t>(row) * (2 * width - row - 1) / 2 + (j - i - 1);
+  }
+
   V operator()(const V* x, V* g) const {
     V cost{};
     for (int k = 0; k < 3 * n; ++k) g[k] = V{};
-    const V* d = distances;
-    int i = 0;
-    // Two atoms i at a time share the loads and stores of atom j.
-    for (; i + 1 < n; i += 2) {
-      Force<R> on0, on1;
-      const V x0 = x[3 * i], y0 = x[3 * i + 1], z0 = x[3 * i + 2];
-      const V x1 = x[3 * i + 3], y1 = x[3 * i + 4], z1 = x[3 * i + 5];
-      {
-        const V dx = x0 - x1, dy = y0 - y1, dz = z0 - z1;
-        const V f = pair<R, false>(dx, dy, dz, d[0], V{}, on0, cost);
-        on1.x -= f * dx;
-        on1.y -= f * dy;
-        on1.z -= f * dz;
+    for (int b = 0; b < n; b += kBlock) {
+      const int end = b + kBlock < n ? b + kBlock : n;
+      if (end > least) {
+        block<true>(x, g, b, end, cost);
+      } else {
+        block<false>(x, g, b, end, cost);
       }
-      const V* d0 = d + 1 - (i + 2);
-      const V* d1 = d + (n - i - 1) - (i + 2);
-      for (int j = i + 2; j < n; ++j) {
-        const V xj = x[3 * j], yj = x[3 * j + 1], zj = x[3 * j + 2];
-        V dx = x0 - xj, dy = y0 - yj, dz = z0 - zj;
-        V f = pair<R, false>(dx, dy, dz, d0[j], V{}, on0, cost);
-        V gx = g[3 * j] - f * dx, gy = g[3 * j + 1] - f * dy, gz = g[3 * j + 2] - f * dz;
-        dx = x1 - xj, dy = y1 - yj, dz = z1 - zj;
-        f = pair<R, false>(dx, dy, dz, d1[j], V{}, on1, cost);
-        g[3 * j] = gx - f * dx;
-        g[3 * j + 1] = gy - f * dy;
-        g[3 * j + 2] = gz - f * dz;
-      }
-      d += (n - i - 1) + (n - i - 2);
-      finish(x, g, i, on0, cost);
-      finish(x, g, i + 1, on1, cost);
     }
-    if (i < n) finish(x, g, i, Force<R>(), cost);
+    for (int i = 0; i < n; ++i) anchor(x, g, i, cost);
     return cost;
   }
 
  private:
-  HPCPDF_INLINE void finish(const V* x, V* g, int i, Force<R> on, V& cost) const {
+  template <bool kMasked>
+  HPCPDF_INLINE void block(const V* x, V* g, int b, int end, V& cost) const {
+    const V* d = distances + pairs(b);
+    for (int i = 0; i < b; i += 2) {
+      two_rows<kMasked>(x, g, i, b, end, d - b, d + (end - b) - b, Force<R>(), Force<R>(), cost);
+      d += 2 * (end - b);
+    }
+    for (int i = b; i + 1 < end; i += 2) {
+      Force<R> on0, on1;
+      const V dx = x[3 * i] - x[3 * i + 3], dy = x[3 * i + 1] - x[3 * i + 4], dz = x[3 * i + 2] - x[3 * i + 5];
+      const V f = pair<R, kMasked>(dx, dy, dz, d[0], valid[i + 1], on0, cost);
+      on1.x -= f * dx;
+      on1.y -= f * dy;
+      on1.z -= f * dz;
+      two_rows<kMasked>(x, g, i, i + 2, end, d - (i + 1), d + (end - i - 1) - (i + 2), on0, on1, cost);
+      d += (end - i - 1) + (end - i - 2);
+    }
+  }
+
+  // Atoms i and i + 1 against those of [first, end): two at a time share the loads and stores of atom j.
+  template <bool kMasked>
+  HPCPDF_INLINE void two_rows(const V* x, V* g, int i, int first, int end, const V* d0, const V* d1, Force<R> on0,
+                              Force<R> on1, V& cost) const {
+    const V x0 = x[3 * i], y0 = x[3 * i + 1], z0 = x[3 * i + 2];
+    const V x1 = x[3 * i + 3], y1 = x[3 * i + 4], z1 = x[3 * i + 5];
+    for (int j = first; j < end; ++j) {
+      const V xj = x[3 * j], yj = x[3 * j + 1], zj = x[3 * j + 2];
+      V dx = x0 - xj, dy = y0 - yj, dz = z0 - zj;
+      V f = pair<R, kMasked>(dx, dy, dz, d0[j], valid[j], on0, cost);
+      const V gx = g[3 * j] - f * dx, gy = g[3 * j + 1] - f * dy, gz = g[3 * j + 2] - f * dz;
+      dx = x1 - xj, dy = y1 - yj, dz = z1 - zj;
+      f = pair<R, kMasked>(dx, dy, dz, d1[j], valid[j], on1, cost);
+      g[3 * j] = gx - f * dx;
+      g[3 * j + 1] = gy - f * dy;
+      g[3 * j + 2] = gz - f * dz;
+    }
+    g[3 * i] += on0.x;
+    g[3 * i + 1] += on0.y;
+    g[3 * i + 2] += on0.z;
+    g[3 * i + 3] += on1.x;
+    g[3 * i + 4] += on1.y;
+    g[3 * i + 5] += on1.z;
+  }
+
+  HPCPDF_INLINE void anchor(const V* x, V* g, int i, V& cost) const {
+    Force<R> on;
+    V part{};
     for (int s = 0; s < satellites; ++s) {
       const V dx = x[3 * i] - points[3 * s], dy = x[3 * i + 1] - points[3 * s + 1],
               dz = x[3 * i + 2] - points[3 * s + 2];
-      pair<R, false>(dx, dy, dz, anchors[static_cast<std::size_t>(i) * satellites + s], V{}, on, cost);
+      pair<R, false>(dx, dy, dz, anchors[static_cast<std::size_t>(i) * satellites + s], V{}, on, part);
     }
-    g[3 * i] = T(2) * (g[3 * i] + on.x);
-    g[3 * i + 1] = T(2) * (g[3 * i + 1] + on.y);
-    g[3 * i + 2] = T(2) * (g[3 * i + 2] + on.z);
+    cost += part * valid[i];
+    g[3 * i] = T(2) * (g[3 * i] + valid[i] * on.x);
+    g[3 * i + 1] = T(2) * (g[3 * i + 1] + valid[i] * on.y);
+    g[3 * i + 2] = T(2) * (g[3 * i + 2] + valid[i] * on.z);
   }
 };
 

@@ -151,9 +151,9 @@ class Single {
                                         reaction_,
                                         below_,
                                         shared_.valid};
-    Preconditioner<R, false> preconditioner{n,
-                                            blocks,
+    Preconditioner<R, false> preconditioner{blocks,
                                             field.count,
+                                            static_cast<T>(n),
                                             shared_.points,
                                             shared_.valid,
                                             kWeighted ? anchor_weights_ : nullptr,
@@ -250,7 +250,11 @@ class Lanes {
   }
 
   static void solve(const Field& field, const Limits& limits, const Task& task, void* memory) {
-    const int n = task.problems[task.index[0]].n;
+    int n = 0;
+    for (int l = 0; l < task.count; ++l) {
+      const int own = task.problems[task.index[l]].n;
+      n = own > n ? own : n;
+    }
     Arena arena(memory);
     Lanes kernel;
     kernel.lay_out(arena, n, field.count);
@@ -261,38 +265,46 @@ class Lanes {
   void lay_out(Arena& arena, int n, int satellites) {
     shared_.lay_out(arena, n, satellites);
     pairs_ = arena.take<V>(LaneCost<R>::pairs(n));
-    rows_ = arena.take<V>(LanePacker<R>::rows(n > satellites ? n : satellites));
   }
 
+  // `n`: atoms of the largest.
   void run(const Field& field, const Limits& limits, const Task& task, int n) {
     using Mask = typename R::M;
-    LanePacker<R> packer;
-    const V check = packer(task, field.count, rows_, pairs_, shared_.anchors);
+    LanePacker<R> packer(task, field.count);
+    const V check = packer(n, pairs_, shared_.anchors);
     const Mask sound = check == T(0);
     shared_.fill(field);
-    for (int k = 0; k < n; ++k) shared_.valid[k] = splat<R>(T(1));
+    V atoms;
+    int least = n;
+    for (int l = 0; l < W; ++l) {
+      const int own = task.problems[task.index[l < task.count ? l : 0]].n;
+      set_lane<R>(atoms, l, static_cast<T>(own));
+      least = own < least ? own : least;
+    }
+    for (int k = 0; k < n; ++k) shared_.valid[k] = splat<R>(static_cast<T>(k)) < atoms ? splat<R>(T(1)) : V{};
 
-    const LaneCost<R> cost{n, field.count, shared_.points, pairs_, shared_.anchors};
-    Preconditioner<R, true> preconditioner{n,       n,       field.count,     shared_.points, shared_.valid,
-                                           nullptr, nullptr, shared_.centred, shared_.fixed,  shared_.inverse,
+    const LaneCost<R> cost{n, least, field.count, shared_.points, shared_.valid, pairs_, shared_.anchors};
+    Preconditioner<R, true> preconditioner{n,       field.count, atoms,           shared_.points, shared_.valid,
+                                           nullptr, nullptr,     shared_.centred, shared_.fixed,  shared_.inverse,
                                            {},      {}};
     Optimiser<R, true, LaneCost<R>> optimiser(cost, preconditioner, n, shared_.room);
     V* x = optimiser.x();
     shared_.start(field, n, x);
-    for (int k = 0; k < 3 * n; ++k) x[k] = shared_.boxed(x[k] + jitter<T>(k / 3, k % 3));
-    const T steep = T(4) * static_cast<T>(n) + T(2) * static_cast<T>(field.count);
+    for (int k = 0; k < 3 * n; ++k) x[k] = shared_.boxed(x[k] + jitter<T>(k / 3, k % 3)) * shared_.valid[k / 3];
+    const V steep = T(4) * atoms + T(2) * static_cast<T>(field.count);
     const auto result = optimiser.minimise(limits, !sound, steep);
 
     x = optimiser.x();
     for (int l = 0; l < task.count; ++l) {
       const std::size_t index = task.index[l];
+      const int own = task.problems[index].n;
       Outcome& outcome = task.outcomes[index];
       if (!flag<R>(sound, l)) {
-        refuse<R>(n, task.positions[index], outcome);
+        refuse<R>(own, task.positions[index], outcome);
         continue;
       }
       T* out = static_cast<T*>(task.positions[index]);
-      for (int k = 0; k < 3 * n; ++k) out[k] = lane<R>(x[k], l);
+      for (int k = 0; k < 3 * own; ++k) out[k] = lane<R>(x[k], l);
       outcome.cost = lane<R>(result.cost, l);
       outcome.projected_gradient = lane<R>(result.projected_gradient, l);
       outcome.evaluations = static_cast<int>(lane<R>(result.evaluations, l));
@@ -303,11 +315,11 @@ class Lanes {
   }
 
   Shared<R, true> shared_;
-  V *pairs_, *rows_;
+  V* pairs_;
 };
 
-// Up to this size lanes are faster, as measured; beyond it the working set of W structures leaves the cache.
-constexpr int kLaneLimitF = 32, kLaneLimitD = 32;
+// Up to this size lanes are as fast or faster, as measured; beyond it the working set of W structures leaves the cache.
+constexpr int kLaneLimit = 128;
 
 extern const Level level_table;
 const Level level_table = {
@@ -317,6 +329,6 @@ const Level level_table = {
      {{1, &Single<F64, false>::memory, &Single<F64, false>::solve},
       {1, &Single<F64, true>::memory, &Single<F64, true>::solve}}},
     {{F32::W, &Lanes<F32>::memory, &Lanes<F32>::solve}, {F64::W, &Lanes<F64>::memory, &Lanes<F64>::solve}},
-    {kLaneLimitF, kLaneLimitD}};
+    {kLaneLimit, kLaneLimit}};
 
 }  // namespace hpcpdf::trilaterate::HPCPDF_LEVEL

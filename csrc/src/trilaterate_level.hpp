@@ -45,7 +45,7 @@ struct Kernel {
 struct Level {
   const char* name;
   Kernel single[2][2];  // [wide][weighted], one problem a call
-  Kernel lanes[2];      // [wide], problems of equal n, one in each lane
+  Kernel lanes[2];      // [wide], problems of about equal n, one in each lane
   int lane_limit[2];    // [wide], the largest n that is solved in lanes
 };
 

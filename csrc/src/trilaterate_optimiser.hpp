@@ -38,11 +38,11 @@ class Optimiser {
 
   // From the point in x() until the gradient is small; lanes in `sleeping` are left alone.
   // `steep`: an upper bound of the Hessian's eigenvalues, for a step that cannot fail.
-  Result minimise(const Limits& limits, B sleeping, T steep) {
+  Result minimise(const Limits& limits, B sleeping, S steep) {
     // A coordinate is known to half a unit in the last place, its gradient to that times the Hessian.
-    const T resolution = T(0.2) * R::kEpsilon * steep;
-    const T wanted = static_cast<T>(limits.gradient);
-    const S tolerance = Mode::number(wanted > resolution ? wanted : resolution);
+    const S resolution = T(0.2) * R::kEpsilon * steep;
+    const S wanted = Mode::number(static_cast<T>(limits.gradient));
+    const S tolerance = wanted > resolution ? wanted : resolution;
     Result result;
     S f = Mode::total(cost_(x_, g_));
     S gradient = first_gradient();
@@ -59,7 +59,8 @@ class Optimiser {
       if (!Mode::any(active)) break;
       if (rebuild_now(step)) preconditioner_.build(x_, true);
       if (moved || kLanes) direction(rescue, T(1) / steep);
-      trial(alpha);
+      // A lane that is done stays where it is.
+      trial(active ? alpha : S{});
       const S ft = Mode::total(cost_(xt_, gt_));
       S slope, new_slope, length2, new_gradient;
       measure(slope, new_slope, length2, new_gradient);
@@ -123,47 +124,41 @@ class Optimiser {
     return Mode::largest(worst);
   }
 
-  static HPCPDF_INLINE V dot(const V* a, const V* b, int count) {
-    V even{}, odd{};
-    int k = 0;
-    for (; k + 1 < count; k += 2) {
-      even += a[k] * b[k];
-      odd += a[k + 1] * b[k + 1];
-    }
-    if (k < count) even += a[k] * b[k];
-    return even + odd;
-  }
+  static HPCPDF_INLINE auto held(V x, V g) { return ((x <= T(-1)) & (g > T(0))) | ((x >= T(1)) & (g < T(0))); }
 
-  // d := - (free part of) H g, with H from the two pairs and the preconditioner.
-  void direction(S rescue, T gentle) {
-    const auto held = [](V x, V g) { return ((x <= T(-1)) & (g > T(0))) | ((x >= T(1)) & (g < T(0))); };
-    for (int k = 0; k < count_; ++k) d_[k] = held(x_[k], g_[k]) ? V{} : g_[k];
-    V first[2];
-    for (int m = 1; m >= 0; --m) {
-      first[m] = Mode::spread(rho_[m] * Mode::total(dot(s_[m], d_, count_)));
-      for (int k = 0; k < count_; ++k) d_[k] -= first[m] * y_[m][k];
-    }
-    preconditioner_.apply(d_);
-    for (int m = 0; m < 2; ++m) {
-      const V change = first[m] - Mode::spread(rho_[m] * Mode::total(dot(y_[m], d_, count_)));
-      for (int k = 0; k < count_; ++k) d_[k] += change * s_[m][k];
-    }
-    V slope{};
-    for (int e = 0; e < elements_; ++e) {
-      for (int k = 3 * e; k < 3 * e + 3; ++k) {
-        const V x = x_[k], d = V{} - d_[k];
-        const auto out = held(x, g_[k]) | ((x <= T(-1)) & (d < T(0))) | ((x >= T(1)) & (d > T(0)));
-        d_[k] = (out ? V{} : d) * preconditioner_.valid[e];
-        slope += d_[k] * g_[k];
+  // One pass over all coordinates: `change(k)`, then the scalar product of d_ with `with`, summed by axis.
+  template <class Change>
+  HPCPDF_INLINE S pass(const V* with, const Change& change) {
+    V sums[3] = {};
+    for (int k = 0; k < count_; k += 3) {
+      for (int c = 0; c < 3; ++c) {
+        change(k + c);
+        sums[c] += with[k + c] * d_[k + c];
       }
     }
+    return Mode::total(sums[0] + sums[1] + sums[2]);
+  }
+
+  // d := - (free part of) H g, with H from the two pairs and the preconditioner. The last change of d and the next
+  // product with it share a pass.
+  void direction(S rescue, S gentle) {
+    const V first1 = Mode::spread(rho_[1] * pass(s_[1], [&](int k) { d_[k] = held(x_[k], g_[k]) ? V{} : g_[k]; }));
+    const V first0 = Mode::spread(rho_[0] * pass(s_[0], [&](int k) { d_[k] -= first1 * y_[1][k]; }));
+    for (int k = 0; k < count_; ++k) d_[k] -= first0 * y_[0][k];
+    preconditioner_.apply(d_);
+    const V change0 = first0 - Mode::spread(rho_[0] * pass(y_[0], [](int) {}));
+    const V change1 = first1 - Mode::spread(rho_[1] * pass(y_[1], [&](int k) { d_[k] += change0 * s_[0][k]; }));
+    const S total = pass(g_, [&](int k) {
+      const V x = x_[k], d = V{} - (d_[k] + change1 * s_[1][k]);
+      const auto out = held(x, g_[k]) | ((x <= T(-1)) & (d < T(0))) | ((x >= T(1)) & (d > T(0)));
+      d_[k] = (out ? V{} : d) * preconditioner_.valid[k / 3];
+    });
     // Clipping can turn the direction uphill; the scaled gradient always descends.
-    const S total = Mode::total(slope);
     const B uphill = (total >= T(0)) | (rescue > T(1.5));
     if (Mode::any(uphill)) {
       const V swap = Mode::spread(uphill ? Mode::number(T(1)) : S{});
       for (int k = 0; k < count_; ++k) {
-        const V plain = held(x_[k], g_[k]) ? V{} : g_[k] * (V{} - gentle);
+        const V plain = held(x_[k], g_[k]) ? V{} : g_[k] * (V{} - Mode::spread(gentle));
         d_[k] = swap > T(0) ? plain : d_[k];
       }
     }

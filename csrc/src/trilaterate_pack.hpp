@@ -104,7 +104,7 @@ class SinglePacker {
           for (int s = 0; s < padded; ++s) v[s] = w[s] == T(0) ? T(0) : v[s];
           for (int s = 0; s < padded; ++s) check += w[s] * T(0) + (w[s] < T(0) ? bad() : T(0));
         }
-        for (int s = 0; s < padded; ++s) check += v[s] * T(0);
+        for (int c = 0; c < columns; ++c) check += row[k * columns + c] * T(0);
       }
       for (int s = 0; s < satellites; ++s) {
         const std::size_t at = static_cast<std::size_t>(b) * satellites + s;
@@ -136,64 +136,107 @@ class SinglePacker {
   }
 };
 
-// Distances of up to W structures of equal size, one in each lane; lanes without one repeat the first.
+// Distances of up to W structures of about equal size, one in each lane; lanes without one repeat the first.
 template <class R>
 class LanePacker {
   using T = typename R::T;
   using V = typename R::V;
   static constexpr int W = R::W;
+  using Cost = LaneCost<R>;
+  static_assert(Cost::kBlock % W == 0, "W columns lie in one block of the cost");
 
  public:
-  static std::size_t rows(int columns) { return static_cast<std::size_t>((columns + W - 1) / W) * W; }
+  LanePacker(const Task& task, int satellites) : satellites_(satellites) {
+    for (int l = 0; l < W; ++l) {
+      const Problem& q = task.problems[task.index[l < task.count ? l : 0]];
+      between_[l] = q.distances;
+      to_satellites_[l] = q.satellites;
+      size_[l] = q.n;
+    }
+  }
 
-  // Writes pairs in row order and [atom][satellite]; the result is 0 in sound lanes and NaN in the others.
-  V operator()(const Task& task, int satellites, V* rows, V* pairs, V* anchors) {
-    const int n = task.problems[task.index[0]].n;
-    V check{};
+  // Writes distances by LaneCost::place and [atom][satellite], zero where a structure has no atom; the result is 0 in
+  // sound lanes and NaN in the others.
+  V operator()(int n, V* pairs, V* anchors) {
     for (int i = 0; i < n; ++i) {
-      read(task, i, n, false, rows);
-      V* mine = pairs + static_cast<std::size_t>(i) * (2 * n - i - 1) / 2 - i - 1;
       for (int b = 0; b < n; b += W) {
         V part[W];
-        take(rows, b, n, part);
-        for (int k = 0; k < W && b + k < n; ++k) {
-          const int j = b + k;
-          check += part[k] * T(0);
-          if (j > i) {
-            mine[j] = T(0.5) * part[k];
-          } else if (j < i) {
-            pairs[static_cast<std::size_t>(j) * (2 * n - j - 1) / 2 + (i - j - 1)] += T(0.5) * part[k];
-          }
-        }
+        take(between_, i, b, n, true, part);
+        if (b <= i && i < b + W) part[i - b] = V{};
+        add_check(part);
+        const int count = n - b < W ? n - b : W;
+        right_of(i, b, count, n, part, pairs);
+        left_of(i, b, i - b < count ? i - b : count, n, part, pairs);
       }
-      read(task, i, satellites, true, rows);
-      for (int b = 0; b < satellites; b += W) {
+      for (int b = 0; b < satellites_; b += W) {
         V part[W];
-        take(rows, b, satellites, part);
-        for (int k = 0; k < W && b + k < satellites; ++k) {
-          check += part[k] * T(0);
-          anchors[static_cast<std::size_t>(i) * satellites + b + k] = part[k];
+        take(to_satellites_, i, b, satellites_, false, part);
+        add_check(part);
+        for (int k = 0; k < W && b + k < satellites_; ++k) {
+          anchors[static_cast<std::size_t>(i) * satellites_ + b + k] = part[k];
         }
       }
     }
-    return check;
+    return (check_[0] + check_[1]) + (check_[2] + check_[3]);
   }
 
  private:
-  static void read(const Task& task, int i, int columns, bool anchor, V* rows) {
-    const int padded = (columns + W - 1) / W * W;
-    for (int l = 0; l < W; ++l) {
-      const Problem& q = task.problems[task.index[l < task.count ? l : 0]];
-      T* row = reinterpret_cast<T*>(rows) + static_cast<std::size_t>(l) * padded;
-      convert_row<T>(anchor ? q.satellites : q.distances, i, columns, padded, row);
-      if (!anchor) row[i] = T(0);
+  // Half of m + m^T: the columns after i begin a distance, those before it complete one.
+  static HPCPDF_INLINE void right_of(int i, int b, int count, int n, const V (&part)[W], V* pairs) {
+    const int first = b > i ? 0 : i + 1 - b;
+    if (first >= count) return;
+    V* row = pairs + Cost::place(n, i, b + first);
+    for (int k = first; k < count; ++k) row[k - first] = T(0.5) * part[k];
+  }
+
+  static HPCPDF_INLINE void left_of(int i, int b, int count, int n, const V (&part)[W], V* pairs) {
+    if (count <= 0) return;
+    V* column = pairs + Cost::place(n, b, i);
+    const bool evenly = b + W <= i / Cost::kBlock * Cost::kBlock;
+    const std::size_t step = evenly ? Cost::place(n, 1, i) - Cost::place(n, 0, i) : 0;
+    for (int k = 0; k < count; ++k) {
+      V& place = evenly ? column[k * step] : pairs[Cost::place(n, b + k, i)];
+      place += T(0.5) * part[k];
     }
   }
-  static void take(const V* rows, int b, int columns, V (&part)[W]) {
-    const int blocks = (columns + W - 1) / W;
-    for (int l = 0; l < W; ++l) part[l] = rows[static_cast<std::size_t>(l) * blocks + b / W];
+
+  HPCPDF_INLINE void add_check(const V (&part)[W]) {
+    for (int k = 0; k < W; ++k) check_[k % 4] += part[k] * T(0);
+  }
+
+  // Columns b ... b + W - 1 of row i of every structure, one vector a column; zero beyond its atoms (`square`).
+  HPCPDF_INLINE void take(const View (&views)[W], int i, int b, int columns, bool square, V (&part)[W]) const {
+    for (int l = 0; l < W; ++l) {
+      const int have = i < size_[l] ? (square ? size_[l] : columns) - b : 0;
+      part[l] = load(views[l], i, b, have < W ? have : W);
+    }
     transpose<R>(part);
   }
+
+  static HPCPDF_INLINE V load(const View& view, int i, int first, int count) {
+    V v{};
+    T* out = reinterpret_cast<T*>(&v);
+    const char* p = view.data + i * view.row + first * view.column;
+    // Matrices come from far away: the next row is asked for while this one is turned.
+    if (count == W && !view.wide && view.column == sizeof(float)) {
+      __builtin_prefetch(p + view.row);
+      for (int k = 0; k < W; ++k) out[k] = static_cast<T>(reinterpret_cast<const float*>(p)[k]);
+    } else if (count == W && view.wide && view.column == sizeof(double)) {
+      __builtin_prefetch(p + view.row);
+      __builtin_prefetch(p + view.row + W * sizeof(double) / 2);
+      for (int k = 0; k < W; ++k) out[k] = static_cast<T>(reinterpret_cast<const double*>(p)[k]);
+    } else if (view.wide) {
+      for (int k = 0; k < count; ++k) out[k] = static_cast<T>(*reinterpret_cast<const double*>(p + k * view.column));
+    } else {
+      for (int k = 0; k < count; ++k) out[k] = static_cast<T>(*reinterpret_cast<const float*>(p + k * view.column));
+    }
+    return v;
+  }
+
+  int satellites_;
+  View between_[W], to_satellites_[W];
+  int size_[W];
+  V check_[4] = {};
 };
 
 }  // namespace hpcpdf::trilaterate::HPCPDF_LEVEL

@@ -71,7 +71,8 @@ struct Preconditioner {
   // Weight of the moment approximation in the blocks, the rest being isotropic: the choice with fewest evaluations.
   static constexpr T kAnisotropy = T(0.7);
 
-  int n, elements, satellites;
+  int elements, satellites;
+  S n;  // atoms
   const T* points;
   const V* valid;           // [element]
   const V* anchor_weights;  // [element][satellite] or nullptr
@@ -97,7 +98,7 @@ struct Preconditioner {
     V second[6];
     for (int k = 0; k < 6; ++k) second[k] = Mode::spread(Mode::total(moment[k]));
     const V spread = second[0] + second[1] + second[2];
-    breathing = Mode::number(pair_blocks == nullptr && n > 1 ? T(2) * n : T(0));
+    breathing = pair_blocks == nullptr ? (n > T(1) ? T(2) * n : S{}) : S{};
     V sums[kModes * (kModes + 1) / 2] = {};
     for (int e = 0; e < elements; ++e) {
       if (!keep_satellites) satellite_block(x, e);
@@ -162,7 +163,7 @@ struct Preconditioner {
       for (int c = 0; c < 3; ++c) sums[c] += x[3 * e + c];
     }
     V middle[3];
-    for (int c = 0; c < 3; ++c) middle[c] = Mode::spread(Mode::total(sums[c]) * (T(1) / n));
+    for (int c = 0; c < 3; ++c) middle[c] = Mode::spread(Mode::total(sums[c]) / n);
     for (int e = 0; e < elements; ++e) {
       for (int c = 0; c < 3; ++c) centred[3 * e + c] = (x[3 * e + c] - middle[c]) * valid[e];
     }
@@ -192,10 +193,10 @@ struct Preconditioner {
       return;
     }
     const V* q = centred + 3 * e;
-    const T count = static_cast<T>(n);
+    const V count = Mode::spread(n);
     const V trace = count * (q[0] * q[0] + q[1] * q[1] + q[2] * q[2]) + spread + R::kTiny;
     const V scale = (kAnisotropy * T(2) * (count - 1)) / trace;
-    const T round = (T(1) - kAnisotropy) * T(2) * (count - 1) / T(3);
+    const V round = ((T(1) - kAnisotropy) * T(2) / T(3)) * (count - 1);
     block[0] = scale * (count * q[0] * q[0] + second[0]) + round;
     block[1] = scale * (count * q[1] * q[1] + second[1]) + round;
     block[2] = scale * (count * q[2] * q[2] + second[2]) + round;
