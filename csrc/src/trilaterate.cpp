@@ -73,9 +73,16 @@ class Worker {
  public:
   explicit Worker(const Batch& batch) : batch_(batch) {}
 
-  void run(const Unit& unit, const std::size_t* order) {
+  // `next`: the unit that this thread takes after this one, if any.
+  void run(const Unit& unit, const Unit* next, const std::size_t* order) {
     if (unit.kind == Unit::Kind::lanes) {
-      lanes(order + unit.begin, static_cast<int>(unit.end - unit.begin));
+      Task task = fresh_task(order + unit.begin);
+      task.count = static_cast<int>(unit.end - unit.begin);
+      if (next != nullptr) {
+        task.next = order + next->begin;
+        task.next_count = static_cast<int>(next->end - next->begin);
+      }
+      lanes(task);
       return;
     }
     for (std::size_t k = unit.begin; k < unit.end; ++k) {
@@ -90,15 +97,13 @@ class Worker {
  private:
   const Problem& problem(std::size_t index) const { return batch_.problems[index]; }
 
-  void lanes(const std::size_t* index, int count) {
+  void lanes(const Task& task) {
     const Kernel& kernel = batch_.level->lanes[batch_.options.wide];
-    Task task = fresh_task(index);
-    task.count = count;
     const Limits limits{std::min(kLaneEvaluations, batch_.limits.evaluations), batch_.limits.gradient};
     int n = 0;
-    for (int k = 0; k < count; ++k) n = std::max(n, problem(index[k]).n);
+    for (int k = 0; k < task.count; ++k) n = std::max(n, problem(task.index[k]).n);
     kernel.solve(batch_.field, limits, task, memory_.at_least(kernel.memory(n, batch_.field.count)));
-    for (int k = 0; k < count; ++k) go_on(index[k]);
+    for (int k = 0; k < task.count; ++k) go_on(task.index[k]);
   }
 
   void single(std::size_t index) {
@@ -311,7 +316,11 @@ bool solve(const Problem* problems, std::size_t count, const double* satellites,
   const auto work = [&] {
     try {
       Worker worker(batch);
-      for (std::size_t k = next++; k < units.size(); k = next++) worker.run(units[k], order.data());
+      for (std::size_t k = next++; k < units.size();) {
+        const std::size_t after = next++;
+        worker.run(units[k], after < units.size() ? &units[after] : nullptr, order.data());
+        k = after;
+      }
     } catch (...) {
       next = units.size();
       const std::lock_guard<std::mutex> lock(mutex);

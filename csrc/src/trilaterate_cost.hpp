@@ -6,9 +6,11 @@
 // Lanes: the lanes are W structures of about equal size, so that every atom and every pair has a vector; atoms that a
 // structure does not have lie at the origin and count for nothing.
 //
-// Either way `Elements` counts vectors of atoms, and coordinates lie as x[3 * element + axis].
+// Distances are kept as halves. Either way `Elements` counts vectors of atoms, and coordinates lie as x[3 * element +
+// axis].
 #pragma once
 
+#include "trilaterate_level.hpp"
 #include "trilaterate_simd.hpp"
 
 namespace hpcpdf::trilaterate::HPCPDF_LEVEL {
@@ -18,13 +20,14 @@ struct Force {
   typename R::V x{}, y{}, z{};
 };
 
-// One pair: adds half the gradient to `on`, returns the residual factor k = w (1 - D/r) and adds to the cost.
+// One pair, given half its distance: adds half the gradient to `on`, returns the residual factor k = w (1 - D/r) and
+// adds to the cost.
 template <class R, bool kScaled>
-HPCPDF_INLINE typename R::V pair(typename R::V dx, typename R::V dy, typename R::V dz, typename R::V distance,
+HPCPDF_INLINE typename R::V pair(typename R::V dx, typename R::V dy, typename R::V dz, typename R::V half,
                                  typename R::V weight, Force<R>& on, typename R::V& cost) {
   using V = typename R::V;
   const V q = dx * dx + (dy * dy + (dz * dz + R::kTiny));
-  const V k = typename R::T(1) - over_root(distance, q);
+  const V k = typename R::T(1) - twice_over_root(half, q);
   V kw = k;
   if constexpr (kScaled) kw = k * weight;
   cost += (k * kw) * q;
@@ -60,7 +63,7 @@ struct SingleCost : SingleLayout<R> {
 
   int n, blocks, satellites;
   const T* points;     // (S, 3)
-  const V* distances;  // tiles
+  const V* distances;  // tiles of halves
   const V* weights;    // tiles, when weighted
   const V* anchors;    // [block][satellite]
   const V* anchor_weights;
@@ -157,6 +160,38 @@ struct SingleCost : SingleLayout<R> {
   }
 };
 
+// Brings the matrices of the next problems closer, a few lines at a time, while this one is computed.
+template <int kMost>
+class Ahead {
+ public:
+  explicit Ahead(const Task& task) {
+    std::ptrdiff_t room = kRoom;
+    for (; count_ < task.next_count && count_ < kMost && room > 0; ++count_) {
+      const Problem& q = task.problems[task.next[count_]];
+      const std::ptrdiff_t bytes = q.n * q.distances.row;
+      at_[count_] = q.distances.data;
+      lines_[count_] = bytes > 0 ? (bytes < room ? bytes : room) / kLine : 0;
+      room -= bytes > 0 ? bytes : 0;
+    }
+  }
+
+  HPCPDF_INLINE void fetch() {
+    for (int k = 0; k < kAtOnce && which_ < count_; ++k) {
+      __builtin_prefetch(at_[which_], 0, 2);
+      at_[which_] += kLine;
+      if (--lines_[which_] <= 0) ++which_;
+    }
+  }
+
+ private:
+  static constexpr int kLine = 64, kAtOnce = 8;
+  static constexpr std::ptrdiff_t kRoom = 640 * 1024;  // bytes, so that they do not drive out what is in use
+
+  const char* at_[kMost];
+  std::ptrdiff_t lines_[kMost];
+  int count_ = 0, which_ = 0;
+};
+
 // Atoms j are taken in blocks that stay in the nearest cache while the atoms i before them pass by.
 template <class R>
 struct LaneCost {
@@ -170,6 +205,7 @@ struct LaneCost {
   const V* valid;      // [atom]: 1 in the lanes that have it
   const V* distances;  // [place(i, j)]
   const V* anchors;    // [atom][satellite]
+  Ahead<R::W>* ahead;
 
   static std::size_t pairs(int n) { return static_cast<std::size_t>(n) * (n > 0 ? n - 1 : 0) / 2; }
 
@@ -220,6 +256,7 @@ struct LaneCost {
   template <bool kMasked>
   HPCPDF_INLINE void two_rows(const V* x, V* g, int i, int first, int end, const V* d0, const V* d1, Force<R> on0,
                               Force<R> on1, V& cost) const {
+    ahead->fetch();
     const V x0 = x[3 * i], y0 = x[3 * i + 1], z0 = x[3 * i + 2];
     const V x1 = x[3 * i + 3], y1 = x[3 * i + 4], z1 = x[3 * i + 5];
     for (int j = first; j < end; ++j) {

@@ -64,8 +64,8 @@ struct Shared {
       V p[3];
       for (int c = 0; c < 3; ++c) p[c] = splat<R>(static_cast<T>(field.offset[c]));
       for (int s = 0; s < field.count; ++s) {
-        const V a = anchors[static_cast<std::size_t>(e) * field.count + s];
-        const V square = a * a;
+        const V half = anchors[static_cast<std::size_t>(e) * field.count + s];
+        const V square = (half + half) * (half + half);
         for (int c = 0; c < 3; ++c) p[c] += matrix[c * field.count + s] * square;
       }
       for (int c = 0; c < 3; ++c) x[3 * e + c] = p[c];
@@ -283,7 +283,8 @@ class Lanes {
     }
     for (int k = 0; k < n; ++k) shared_.valid[k] = splat<R>(static_cast<T>(k)) < atoms ? splat<R>(T(1)) : V{};
 
-    const LaneCost<R> cost{n, least, field.count, shared_.points, shared_.valid, pairs_, shared_.anchors};
+    Ahead<W> ahead(task);
+    const LaneCost<R> cost{n, least, field.count, shared_.points, shared_.valid, pairs_, shared_.anchors, &ahead};
     Preconditioner<R, true> preconditioner{n,       field.count, atoms,           shared_.points, shared_.valid,
                                            nullptr, nullptr,     shared_.centred, shared_.fixed,  shared_.inverse,
                                            {},      {}};

@@ -28,6 +28,9 @@ struct Task {
   const double* start = nullptr;  // (n, 3), for a single problem
   void* const* positions = nullptr;
   Outcome* outcomes = nullptr;
+  // Problems that this thread takes next; their distances are fetched meanwhile.
+  const std::size_t* next = nullptr;
+  int next_count = 0;
 };
 
 struct Limits {

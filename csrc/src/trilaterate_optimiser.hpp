@@ -40,7 +40,7 @@ class Optimiser {
   // `steep`: an upper bound of the Hessian's eigenvalues, for a step that cannot fail.
   Result minimise(const Limits& limits, B sleeping, S steep) {
     // A coordinate is known to half a unit in the last place, its gradient to that times the Hessian.
-    const S resolution = T(0.2) * R::kEpsilon * steep;
+    const S resolution = T(0.3) * R::kEpsilon * steep;
     const S wanted = Mode::number(static_cast<T>(limits.gradient));
     const S tolerance = wanted > resolution ? wanted : resolution;
     Result result;
@@ -164,9 +164,13 @@ class Optimiser {
     }
   }
 
+  // Where the step is 0 nothing moves, so that cost and gradient there come out as before.
   void trial(S alpha) {
     const V a = Mode::spread(alpha);
-    for (int k = 0; k < count_; ++k) xt_[k] = smaller(larger(x_[k] + a * d_[k], splat<R>(T(-1))), splat<R>(T(1)));
+    for (int k = 0; k < count_; ++k) {
+      const V moved = smaller(larger(x_[k] + a * d_[k], splat<R>(T(-1))), splat<R>(T(1)));
+      xt_[k] = a > T(0) ? moved : x_[k];
+    }
   }
 
   void measure(S& slope, S& new_slope, S& length2, S& gradient) const {
@@ -199,19 +203,12 @@ class Optimiser {
       s[k] = xt_[k] - x_[k];
       y[k] = s[k] == T(0) ? V{} : gt_[k] - g_[k];
     }
-    if constexpr (kLanes) {
-      for (int k = 0; k < count_; ++k) {
-        x_[k] = active ? xt_[k] : x_[k];
-        g_[k] = active ? gt_[k] : g_[k];
-      }
-    } else {
-      V* const x = x_;
-      x_ = xt_;
-      xt_ = x;
-      V* const g = g_;
-      g_ = gt_;
-      gt_ = g;
-    }
+    V* const x = x_;
+    x_ = xt_;
+    xt_ = x;
+    V* const g = g_;
+    g_ = gt_;
+    gt_ = g;
   }
 
   void advance_some(B accepted, S curvature) {

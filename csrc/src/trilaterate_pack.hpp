@@ -1,4 +1,4 @@
-// From the caller's matrices to vectors: conversion, symmetry, and the search for NaN and infinity.
+// From the caller's matrices to vectors of half distances: conversion, symmetry, and the search for NaN and infinity.
 #pragma once
 
 #include "hpcpdf/trilaterate.hpp"
@@ -71,11 +71,11 @@ class SinglePacker {
           symmetric_tile(weight_rows, blocks, i, j, w);
           V* weight_out = weight_tiles + Layout::tile(blocks, i, j);
           for (int k = 0; k < W; ++k) {
-            out[k] = w[k] > T(0) ? d[k] / w[k] : V{};
+            out[k] = w[k] > T(0) ? T(0.5) * d[k] / w[k] : V{};
             weight_out[k] = w[k];
           }
         } else {
-          for (int k = 0; k < W; ++k) out[k] = d[k];
+          for (int k = 0; k < W; ++k) out[k] = T(0.5) * d[k];
         }
       }
     }
@@ -109,7 +109,7 @@ class SinglePacker {
       for (int s = 0; s < satellites; ++s) {
         const std::size_t at = static_cast<std::size_t>(b) * satellites + s;
         for (int k = 0; k < W; ++k) {
-          set_lane<R>(out[at], k, values[static_cast<std::size_t>(k) * padded + s]);
+          set_lane<R>(out[at], k, T(0.5) * values[static_cast<std::size_t>(k) * padded + s]);
           if constexpr (kWeighted) set_lane<R>(weight_out[at], k, weights[static_cast<std::size_t>(k) * padded + s]);
         }
       }
@@ -173,7 +173,7 @@ class LanePacker {
         take(to_satellites_, i, b, satellites_, false, part);
         add_check(part);
         for (int k = 0; k < W && b + k < satellites_; ++k) {
-          anchors[static_cast<std::size_t>(i) * satellites_ + b + k] = part[k];
+          anchors[static_cast<std::size_t>(i) * satellites_ + b + k] = T(0.5) * part[k];
         }
       }
     }
@@ -181,12 +181,12 @@ class LanePacker {
   }
 
  private:
-  // Half of m + m^T: the columns after i begin a distance, those before it complete one.
+  // Half of (m + m^T)/2: the columns after i begin a distance, those before it complete one.
   static HPCPDF_INLINE void right_of(int i, int b, int count, int n, const V (&part)[W], V* pairs) {
     const int first = b > i ? 0 : i + 1 - b;
     if (first >= count) return;
     V* row = pairs + Cost::place(n, i, b + first);
-    for (int k = first; k < count; ++k) row[k - first] = T(0.5) * part[k];
+    for (int k = first; k < count; ++k) row[k - first] = T(0.25) * part[k];
   }
 
   static HPCPDF_INLINE void left_of(int i, int b, int count, int n, const V (&part)[W], V* pairs) {
@@ -196,7 +196,7 @@ class LanePacker {
     const std::size_t step = evenly ? Cost::place(n, 1, i) - Cost::place(n, 0, i) : 0;
     for (int k = 0; k < count; ++k) {
       V& place = evenly ? column[k * step] : pairs[Cost::place(n, b + k, i)];
-      place += T(0.5) * part[k];
+      place += T(0.25) * part[k];
     }
   }
 
@@ -214,21 +214,20 @@ class LanePacker {
   }
 
   static HPCPDF_INLINE V load(const View& view, int i, int first, int count) {
-    V v{};
-    T* out = reinterpret_cast<T*>(&v);
+    if (count <= 0) return V{};
     const char* p = view.data + i * view.row + first * view.column;
     // Matrices come from far away: the next row is asked for while this one is turned.
-    if (count == W && !view.wide && view.column == sizeof(float)) {
-      __builtin_prefetch(p + view.row);
-      for (int k = 0; k < W; ++k) out[k] = static_cast<T>(reinterpret_cast<const float*>(p)[k]);
-    } else if (count == W && view.wide && view.column == sizeof(double)) {
-      __builtin_prefetch(p + view.row);
+    __builtin_prefetch(p + view.row);
+    if (view.wide && view.column == sizeof(double)) {
       __builtin_prefetch(p + view.row + W * sizeof(double) / 2);
-      for (int k = 0; k < W; ++k) out[k] = static_cast<T>(reinterpret_cast<const double*>(p)[k]);
-    } else if (view.wide) {
-      for (int k = 0; k < count; ++k) out[k] = static_cast<T>(*reinterpret_cast<const double*>(p + k * view.column));
-    } else {
-      for (int k = 0; k < count; ++k) out[k] = static_cast<T>(*reinterpret_cast<const float*>(p + k * view.column));
+      return load_first<R>(reinterpret_cast<const double*>(p), count);
+    }
+    if (!view.wide && view.column == sizeof(float)) return load_first<R>(reinterpret_cast<const float*>(p), count);
+    V v{};
+    for (int k = 0; k < count; ++k, p += view.column) {
+      set_lane<R>(v, k,
+                  view.wide ? static_cast<T>(*reinterpret_cast<const double*>(p))
+                            : static_cast<T>(*reinterpret_cast<const float*>(p)));
     }
     return v;
   }
