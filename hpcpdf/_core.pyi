@@ -20,6 +20,21 @@ def debye_f(
     precision: float,
     n_threads: int,
 ) -> NDArray[np.float64]: ...
+def debye_atom(
+    positions: NDArray[np.float64],
+    u: NDArray[np.float64],
+    species: NDArray[np.intc] | None,
+    factors: NDArray[np.float64] | None,
+    atom: int,
+    qstep: float,
+    n_q: int,
+    d_min: float,
+    d_max: float,
+    delta1: float,
+    delta2: float,
+    qbroad: float,
+    precision: float,
+) -> NDArray[np.float64]: ...
 def sine_transform(
     f: NDArray[np.float64], qstep: float, k_first: int, r: NDArray[np.float64], n_threads: int
 ) -> NDArray[np.float64]: ...

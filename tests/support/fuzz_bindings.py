@@ -187,6 +187,23 @@ def case_debye(rng):
     return call, arrays
 
 
+def case_debye_atom(rng):
+    x = atoms(rng)
+    n_q, atom = int(rng.integers(0, 40)), int(rng.integers(0, 20))
+    arrays = {"positions": changed(rng, x), "u": changed(rng, rng.uniform(0.0, 0.02, size=len(x)))}
+    species = None
+    if rng.random() < 0.5:
+        species = laid_out(rng, rng.integers(-1 if rng.random() < 0.2 else 0, 3, size=len(x)).astype(np.intc))
+        arrays["factors"] = changed(rng, rng.uniform(1.0, 80.0, size=(3, n_q)))
+    rest = {"qstep": 0.1, "n_q": n_q, "d_min": 0.0, "d_max": 10.0, "delta1": 0.0, "delta2": 1.0, "qbroad": 0.01}
+
+    def call(given):
+        given = {"factors": None, **given}
+        return [_core.debye_atom(**given, species=species, atom=atom, precision=1e-6, **rest)]
+
+    return call, arrays
+
+
 def case_sine(rng):
     arrays = {
         "f": changed(rng, rng.normal(size=(int(rng.integers(0, 4)), int(rng.integers(0, 40))))),
@@ -234,7 +251,7 @@ def case_lbfgsb(rng):
 
 CASES = [
     *[case_trilaterate, case_trilaterate, case_simulate],
-    *[case_nodes, case_debye, case_sine, case_waves, case_lbfgsb],
+    *[case_nodes, case_debye, case_debye_atom, case_sine, case_waves, case_lbfgsb],
 ]
 
 
