@@ -214,7 +214,8 @@ def _processor() -> str:
 
 def ball(n: int, rng: np.random.Generator) -> Array:
     """`n` atoms of an fcc lattice with nearest neighbours 2.77 Å apart, cut by a ball about a random centre, in Å."""
-    grid = np.indices((13, 13, 13)).reshape(3, -1).T - 6
+    half = max(6, int(0.8 * n ** (1 / 3)) + 2)  # the ball's radius is 0.78 n^(1/3), its centre up to 0.9 away
+    grid = np.indices((2 * half + 1,) * 3).reshape(3, -1).T - half
     lattice = grid[grid.sum(axis=1) % 2 == 0] * (2.77 / np.sqrt(2))
     distance = np.linalg.norm(lattice - rng.uniform(-0.5, 0.5, 3), axis=1)
     return np.asarray(lattice[np.argsort(distance)[:n]], dtype=np.float64)
