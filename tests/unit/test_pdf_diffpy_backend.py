@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from dataclasses import asdict
 from types import ModuleType
@@ -11,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 from ase import Atoms
+from diffpy_tests import needs_diffpy
 
 from hpcpdf import ConfigError, PdfParams, simulate_pdf
 from hpcpdf.pdf.grids import r_grid
@@ -89,11 +89,32 @@ def test_missing_package_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> 
         simulate_pdf(np.eye(3), PdfParams(), transform="diffpy", backend="diffpy")
 
 
-if importlib.util.find_spec("diffpy") is not None:
+def alloy(rng: np.random.Generator, n: int) -> Atoms:
+    grid = 2.7 * np.stack(np.meshgrid(*[np.arange(3)] * 3), axis=-1).reshape(-1, 3)[:n]
+    atoms = Atoms(list(rng.choice(["Au", "Cu", "O"], n)), grid + rng.normal(scale=0.2, size=grid.shape))
+    atoms.set_array("biso", rng.uniform(0.1, 1.0, n))
+    return atoms
 
-    @pytest.mark.diffpy
-    def test_agrees_with_the_native_engine() -> None:
-        atoms = Atoms("Pt4", 2.0 * np.array([[0, 0, 0], [1, 1, 0], [1, 0, 1], [0, 1, 1.1]]))
-        _, native = simulate_pdf(atoms, PdfParams(), transform="diffpy")
-        _, theirs = simulate_pdf(atoms, PdfParams(), transform="diffpy", backend="diffpy")
-        assert np.abs(native - theirs).max() <= 1e-9 * np.abs(theirs).max()
+
+@needs_diffpy
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"radiation": "neutron", "qbroad": 0.02, "delta1": 0.4},
+        {"delta2": 3.0, "rmin": 3.0, "rmax": 12.0, "scale": 2.0, "maxextension": 2.0},
+        {"biso": 3.0, "precision": 0.01, "qmax": 30.0, "qdamp": 0.06},
+        {"rstep": 0.01, "rmax": 20.0, "qmin": 0.0, "qmax": 18.0, "biso": 0.0},
+    ],
+)
+def test_agrees_with_the_native_engine(changes: dict[str, Any]) -> None:
+    """Every parameter, mixed elements with displacements of their own, one element, and bare positions."""
+    rng = np.random.default_rng(0)
+    params = PdfParams(**changes)
+    mixed = alloy(rng, 20)
+    structures = [mixed, alloy(rng, 9), Atoms(["Pt"] * 20, mixed.positions), mixed.positions]
+    r, native = simulate_pdf(structures, params, transform="diffpy")
+    r_theirs, theirs = simulate_pdf(structures, params, backend="diffpy")
+    np.testing.assert_allclose(r_theirs, r, rtol=1e-13)
+    for mine, other in zip(native, theirs, strict=True):
+        assert np.abs(mine - other).max() <= 1e-9 * np.abs(other).max()

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from ase import Atoms
+from diffpy_tests import needs_diffpy
 
 from hpcpdf import PdfParams, simulate_pdf
 from hpcpdf.pdf.grids import extended_grid
@@ -65,6 +66,17 @@ def test_pdf(reference: dict[str, np.ndarray], name: str, bare: bool) -> None:
     for cluster, mine in zip(names, g, strict=True):
         theirs = reference[f"{cluster}/{name}/G"]
         assert np.abs(mine - theirs).max() <= tolerance * np.abs(theirs).max(), cluster
+
+
+@needs_diffpy
+@pytest.mark.parametrize("name", SETS)
+def test_the_installed_diffpy_gives_the_reference(reference: dict[str, np.ndarray], name: str) -> None:
+    params = params_of(reference, name)
+    names, atoms = zip(*(case for case in cases(reference, name) if len(case[1]) < 150), strict=True)
+    _, g = simulate_pdf(list(atoms), params, backend="diffpy")
+    for cluster, theirs in zip(names, g, strict=True):
+        expected = reference[f"{cluster}/{name}/G"]
+        assert np.abs(theirs - expected).max() <= 1e-9 * np.abs(expected).max(), cluster
 
 
 @pytest.mark.parametrize("name", SETS)
