@@ -158,7 +158,7 @@ def peers() -> list[Peer]:
     if (version := _version("DebyeCalculator")) is not None:  # 1.1 or later, which has two ways
         for pair_sum in ("grid", "direct"):
             make = partial(debye_calculator, pair_sum=pair_sum)
-            found.append(Peer(f"DebyeCalculator {version}, {pair_sum}", make, 1e-5))
+            found.append(Peer(f"DebyeCalculator {version}, {pair_sum}", make, 3e-5))
     if (version := _version("diffpy.srreal")) is not None:
         make = partial(ours, backend="diffpy")
         found.append(Peer(f"diffpy.srreal {version}", make, 1e-6, threaded=False, reference={"transform": "diffpy"}))
