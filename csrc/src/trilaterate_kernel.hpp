@@ -38,13 +38,11 @@ struct Shared {
   T *points, *matrix;
   V *valid, *room, *centred, *fixed, *inverse, *anchors;
 
-  static constexpr int kArrays = 9;
-
   void lay_out(Arena& arena, int elements, int satellites) {
     points = arena.take<T>(3 * satellites);
     matrix = arena.take<T>(3 * satellites);
     valid = arena.take<V>(elements);
-    room = arena.take<V>(static_cast<std::size_t>(kArrays) * 3 * elements);
+    room = arena.take<V>(static_cast<std::size_t>(kOptimiserArrays) * 3 * elements);
     centred = arena.take<V>(3 * elements);
     fixed = arena.take<V>(6 * elements);
     inverse = arena.take<V>(6 * elements);

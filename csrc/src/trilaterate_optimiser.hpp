@@ -10,6 +10,8 @@
 
 namespace hpcpdf::trilaterate::HPCPDF_LEVEL {
 
+constexpr int kOptimiserArrays = 11;
+
 template <class R, bool kLanes, class Cost>
 class Optimiser {
  public:
@@ -24,10 +26,10 @@ class Optimiser {
     B converged, stalled;
   };
 
-  // `room`: 9 * count vectors.
+  // `room`: kOptimiserArrays * count vectors.
   Optimiser(const Cost& cost, Preconditioner<R, kLanes>& preconditioner, int elements, V* room)
       : cost_(cost), preconditioner_(preconditioner), elements_(elements), count_(3 * elements) {
-    V** const arrays[] = {&x_, &g_, &xt_, &gt_, &d_, &s_[0], &s_[1], &y_[0], &y_[1]};
+    V** const arrays[] = {&x_, &g_, &xt_, &gt_, &d_, &s_[0], &s_[1], &s_[2], &y_[0], &y_[1], &y_[2]};
     for (V** array : arrays) {
       *array = room;
       room += count_;
@@ -144,9 +146,8 @@ class Optimiser {
   void direction(S rescue, S gentle) {
     const V first1 = Mode::spread(rho_[1] * pass(s_[1], [&](int k) { d_[k] = held(x_[k], g_[k]) ? V{} : g_[k]; }));
     const V first0 = Mode::spread(rho_[0] * pass(s_[0], [&](int k) { d_[k] -= first1 * y_[1][k]; }));
-    for (int k = 0; k < count_; ++k) d_[k] -= first0 * y_[0][k];
-    preconditioner_.apply(d_);
-    const V change0 = first0 - Mode::spread(rho_[0] * pass(y_[0], [](int) {}));
+    const S last = preconditioner_.apply(d_, y_[0], first0);
+    const V change0 = first0 - Mode::spread(rho_[0] * last);
     const V change1 = first1 - Mode::spread(rho_[1] * pass(y_[1], [&](int k) { d_[k] += change0 * s_[0][k]; }));
     const S total = pass(g_, [&](int k) {
       const V x = x_[k], d = V{} - (d_[k] + change1 * s_[1][k]);
@@ -173,7 +174,9 @@ class Optimiser {
     }
   }
 
-  void measure(S& slope, S& new_slope, S& length2, S& gradient) const {
+  // Products of the step with the gradients, and the pair it makes. A coordinate that did not move stays out of it, so
+  // that the secant equation holds on the free ones.
+  void measure(S& slope, S& new_slope, S& length2, S& gradient) {
     V before{}, after{}, square{}, worst{};
     for (int k = 0; k < count_; ++k) {
       const V s = xt_[k] - x_[k];
@@ -181,6 +184,8 @@ class Optimiser {
       after += s * gt_[k];
       square += s * s;
       worst = larger(worst, magnitude(projected(xt_[k], gt_[k])));
+      s_[2][k] = s;
+      y_[2][k] = s == T(0) ? V{} : gt_[k] - g_[k];
     }
     slope = Mode::total(before);
     new_slope = Mode::total(after);
@@ -188,39 +193,32 @@ class Optimiser {
     gradient = Mode::largest(worst);
   }
 
-  // Pair 1 becomes pair 0, the step becomes pair 1. A coordinate that did not move stays out of the pair, so that the
-  // secant equation holds on the free ones.
+  static HPCPDF_INLINE void swap(V*& a, V*& b) {
+    V* const c = a;
+    a = b;
+    b = c;
+  }
+
+  // Pair 1 becomes pair 0, the step becomes pair 1.
   void advance_all(B active, S curvature) {
-    V* const s = s_[0];
-    V* const y = y_[0];
-    s_[0] = s_[1];
-    y_[0] = y_[1];
-    s_[1] = s;
-    y_[1] = y;
+    for (V** list : {s_, y_}) {
+      swap(list[0], list[1]);
+      swap(list[1], list[2]);
+    }
     rho_[0] = rho_[1];
     rho_[1] = active ? curvature : S{};
-    for (int k = 0; k < count_; ++k) {
-      s[k] = xt_[k] - x_[k];
-      y[k] = s[k] == T(0) ? V{} : gt_[k] - g_[k];
-    }
-    V* const x = x_;
-    x_ = xt_;
-    xt_ = x;
-    V* const g = g_;
-    g_ = gt_;
-    gt_ = g;
+    swap(x_, xt_);
+    swap(g_, gt_);
   }
 
   void advance_some(B accepted, S curvature) {
     rho_[0] = accepted ? rho_[1] : rho_[0];
     rho_[1] = accepted ? curvature : rho_[1];
     for (int k = 0; k < count_; ++k) {
-      const V s = xt_[k] - x_[k];
-      const V y = s == T(0) ? V{} : gt_[k] - g_[k];
-      s_[0][k] = accepted ? s_[1][k] : s_[0][k];
-      y_[0][k] = accepted ? y_[1][k] : y_[0][k];
-      s_[1][k] = accepted ? s : s_[1][k];
-      y_[1][k] = accepted ? y : y_[1][k];
+      for (V** list : {s_, y_}) {
+        list[0][k] = accepted ? list[1][k] : list[0][k];
+        list[1][k] = accepted ? list[2][k] : list[1][k];
+      }
       x_[k] = accepted ? xt_[k] : x_[k];
       g_[k] = accepted ? gt_[k] : g_[k];
     }
@@ -229,7 +227,7 @@ class Optimiser {
   const Cost& cost_;
   Preconditioner<R, kLanes>& preconditioner_;
   int elements_, count_;
-  V *x_, *g_, *xt_, *gt_, *d_, *s_[2], *y_[2];
+  V *x_, *g_, *xt_, *gt_, *d_, *s_[3], *y_[3];  // the pairs, oldest first, and the step on trial
   S rho_[2];
 };
 

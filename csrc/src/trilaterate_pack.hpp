@@ -149,9 +149,8 @@ class LanePacker {
   LanePacker(const Task& task, int satellites) : satellites_(satellites) {
     for (int l = 0; l < W; ++l) {
       const Problem& q = task.problems[task.index[l < task.count ? l : 0]];
-      between_[l] = q.distances;
-      to_satellites_[l] = q.satellites;
-      size_[l] = q.n;
+      between_.add(l, q.distances, q.n, q.n);
+      to_satellites_.add(l, q.satellites, q.n, satellites);
     }
   }
 
@@ -159,9 +158,11 @@ class LanePacker {
   // sound lanes and NaN in the others.
   V operator()(int n, V* pairs, V* anchors) {
     for (int i = 0; i < n; ++i) {
+      between_.row(i);
+      to_satellites_.row(i);
       for (int b = 0; b < n; b += W) {
         V part[W];
-        take(between_, i, b, n, true, part);
+        between_.take(b, part);
         if (b <= i && i < b + W) part[i - b] = V{};
         add_check(part);
         const int count = n - b < W ? n - b : W;
@@ -170,7 +171,7 @@ class LanePacker {
       }
       for (int b = 0; b < satellites_; b += W) {
         V part[W];
-        take(to_satellites_, i, b, satellites_, false, part);
+        to_satellites_.take(b, part);
         add_check(part);
         for (int k = 0; k < W && b + k < satellites_; ++k) {
           anchors[static_cast<std::size_t>(i) * satellites_ + b + k] = T(0.5) * part[k];
@@ -181,6 +182,63 @@ class LanePacker {
   }
 
  private:
+  // One matrix of every structure, read row by row.
+  class Source {
+   public:
+    void add(int l, const View& view, int rows, int columns) {
+      view_[l] = view;
+      rows_[l] = rows;
+      columns_[l] = columns;
+      narrow_ = narrow_ && !view.wide && view.column == sizeof(float);
+      wide_ = wide_ && view.wide && view.column == sizeof(double);
+    }
+
+    void row(int i) {
+      for (int l = 0; l < W; ++l) {
+        at_[l] = view_[l].data + i * view_[l].row;
+        have_[l] = i < rows_[l] ? columns_[l] : 0;
+      }
+    }
+
+    // Columns b ... b + W - 1 of the row, one vector a column; zero beyond what there is.
+    HPCPDF_INLINE void take(int b, V (&part)[W]) const {
+      if (narrow_) {
+        load_all<float>(b, part);
+      } else if (wide_) {
+        load_all<double>(b, part);
+      } else {
+        for (int l = 0; l < W; ++l) {
+          part[l] = V{};
+          for (int k = 0; k < W && b + k < have_[l]; ++k) set_lane<R>(part[l], k, number(l, b + k));
+        }
+      }
+      transpose<R>(part);
+    }
+
+   private:
+    template <class X>
+    HPCPDF_INLINE void load_all(int b, V (&part)[W]) const {
+      for (int l = 0; l < W; ++l) {
+        const int count = have_[l] - b;
+        const X* p = reinterpret_cast<const X*>(at_[l]) + b;
+        part[l] = count >= W ? load_first<R>(p, W) : count > 0 ? load_first<R>(p, count) : V{};
+        // Matrices come from far away: the next row is asked for while this one is turned.
+        __builtin_prefetch(reinterpret_cast<const char*>(p) + view_[l].row);
+      }
+    }
+
+    T number(int l, int j) const {
+      const char* p = at_[l] + j * view_[l].column;
+      return view_[l].wide ? static_cast<T>(*reinterpret_cast<const double*>(p))
+                           : static_cast<T>(*reinterpret_cast<const float*>(p));
+    }
+
+    View view_[W];
+    int rows_[W], columns_[W], have_[W];
+    const char* at_[W];
+    bool narrow_ = true, wide_ = true;
+  };
+
   // Half of (m + m^T)/2: the columns after i begin a distance, those before it complete one.
   static HPCPDF_INLINE void right_of(int i, int b, int count, int n, const V (&part)[W], V* pairs) {
     const int first = b > i ? 0 : i + 1 - b;
@@ -204,37 +262,8 @@ class LanePacker {
     for (int k = 0; k < W; ++k) check_[k % 4] += part[k] * T(0);
   }
 
-  // Columns b ... b + W - 1 of row i of every structure, one vector a column; zero beyond its atoms (`square`).
-  HPCPDF_INLINE void take(const View (&views)[W], int i, int b, int columns, bool square, V (&part)[W]) const {
-    for (int l = 0; l < W; ++l) {
-      const int have = i < size_[l] ? (square ? size_[l] : columns) - b : 0;
-      part[l] = load(views[l], i, b, have < W ? have : W);
-    }
-    transpose<R>(part);
-  }
-
-  static HPCPDF_INLINE V load(const View& view, int i, int first, int count) {
-    if (count <= 0) return V{};
-    const char* p = view.data + i * view.row + first * view.column;
-    // Matrices come from far away: the next row is asked for while this one is turned.
-    __builtin_prefetch(p + view.row);
-    if (view.wide && view.column == sizeof(double)) {
-      __builtin_prefetch(p + view.row + W * sizeof(double) / 2);
-      return load_first<R>(reinterpret_cast<const double*>(p), count);
-    }
-    if (!view.wide && view.column == sizeof(float)) return load_first<R>(reinterpret_cast<const float*>(p), count);
-    V v{};
-    for (int k = 0; k < count; ++k, p += view.column) {
-      set_lane<R>(v, k,
-                  view.wide ? static_cast<T>(*reinterpret_cast<const double*>(p))
-                            : static_cast<T>(*reinterpret_cast<const float*>(p)));
-    }
-    return v;
-  }
-
   int satellites_;
-  View between_[W], to_satellites_[W];
-  int size_[W];
+  Source between_, to_satellites_;
   V check_[4] = {};
 };
 

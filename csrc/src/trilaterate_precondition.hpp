@@ -122,12 +122,13 @@ struct Preconditioner {
     invert_coarse();
   }
 
-  // q := M q in place.
-  void apply(V* q) const {
+  // q := M (q - factor y) in place; returns its product with y.
+  S apply(V* q, const V* y, V factor) const {
     V sums[kModes] = {};
     for (int e = 0; e < elements; ++e) {
       const V* p = centred + 3 * e;
-      const V* g = q + 3 * e;
+      V* g = q + 3 * e;
+      for (int c = 0; c < 3; ++c) g[c] -= factor * y[3 * e + c];
       for (int c = 0; c < 3; ++c) sums[c] += g[c];
       sums[3] += p[1] * g[2] - p[2] * g[1];
       sums[4] += p[2] * g[0] - p[0] * g[2];
@@ -143,6 +144,7 @@ struct Preconditioner {
       c[k] = Mode::spread(sum);
     }
     const V pull = Mode::spread(breathing) * c[6];
+    V product{};
     for (int e = 0; e < elements; ++e) {
       const V* p = centred + 3 * e;
       V* g = q + 3 * e;
@@ -152,8 +154,12 @@ struct Preconditioner {
       multiply(fixed + 6 * e, move, rest);
       for (int k = 0; k < 3; ++k) rest[k] = g[k] - rest[k] - pull * p[k];
       multiply(inverse + 6 * e, rest, z);
-      for (int k = 0; k < 3; ++k) g[k] = z[k] + move[k];
+      for (int k = 0; k < 3; ++k) {
+        g[k] = z[k] + move[k];
+        product += y[3 * e + k] * g[k];
+      }
     }
+    return Mode::total(product);
   }
 
  private:
