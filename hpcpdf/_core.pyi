@@ -62,6 +62,50 @@ def wave_tables(
     distance: NDArray[np.float64], a: NDArray[np.float64], qstep: float, n_q: int, n_threads: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
 
+class PdfPlan:
+    def __init__(
+        self,
+        *,
+        qstep: float,
+        n_q: int,
+        k_first: int,
+        delta1: float,
+        delta2: float,
+        qbroad: float,
+        u: float,
+        d_min: float,
+        d_max: float,
+        length: float,
+        rstep: float,
+        first: int,
+        count: int,
+        adjoint: bool,
+    ) -> None: ...
+    @property
+    def nearest(self) -> float: ...
+    def simulate(
+        self,
+        positions: NDArray[np.float64],
+        offsets: NDArray[np.uintp],
+        species: NDArray[np.intc] | None,
+        factors: NDArray[np.float64] | None,
+        envelope: NDArray[np.float64],
+        n_threads: int,
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]: ...
+    def gradient(
+        self,
+        positions: NDArray[np.float64],
+        offsets: NDArray[np.uintp],
+        species: NDArray[np.intc] | None,
+        factors: NDArray[np.float64] | None,
+        envelope: NDArray[np.float64],
+        values: NDArray[np.float64],
+        misfit: bool,
+        n_threads: int,
+    ) -> tuple[
+        NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]
+    ]: ...
+
 class LbfgsbTask(enum.Enum):
     evaluate = 0
     new_iterate = 1

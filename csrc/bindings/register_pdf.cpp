@@ -1,9 +1,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
-#include <stdexcept>
-#include <vector>
-
+#include "clusters.hpp"
 #include "hpcpdf/debye.hpp"
 #include "hpcpdf/instruction_level.hpp"
 #include "hpcpdf/nodes.hpp"
@@ -12,63 +10,26 @@ namespace py = pybind11;
 
 namespace {
 
-using Doubles = py::array_t<double, py::array::c_style | py::array::forcecast>;
-using Ints = py::array_t<int, py::array::c_style | py::array::forcecast>;
-using Offsets = py::array_t<std::size_t, py::array::c_style | py::array::forcecast>;
-
-void require(bool ok, const char* what) {
-  if (!ok) throw std::invalid_argument(what);
-}
-
-void check_batch(const Doubles& positions, const Offsets& offsets) {
-  require(positions.ndim() == 2 && positions.shape(1) == 3, "positions: expected shape (atoms, 3)");
-  require(offsets.ndim() == 1 && offsets.size() >= 1 && offsets.at(0) == 0, "offsets: expected 0, ..., atoms");
-  for (py::ssize_t b = 0; b + 1 < offsets.size(); ++b) {
-    require(offsets.at(b) <= offsets.at(b + 1), "offsets: expected ascending values");
-  }
-  require(offsets.at(offsets.size() - 1) == static_cast<std::size_t>(positions.shape(0)),
-          "offsets: the last one is not the number of atoms");
-}
+using namespace hpcpdf_bindings;
 
 py::array_t<double> debye_f(const Doubles& positions, const Offsets& offsets, const Doubles& u,
                             const py::object& species, const py::object& factors, double qstep, std::size_t n_q,
                             double d_min, double d_max, double delta1, double delta2, double qbroad, double precision,
                             int n_threads) {
-  check_batch(positions, offsets);
-  const auto n_atoms = positions.shape(0);
-  require(u.ndim() == 1 && u.size() == n_atoms, "u: expected one value per atom");
-  require(species.is_none() == factors.is_none(), "species and factors: give both or none");
-  Ints kinds;
-  Doubles table;
-  std::size_t n_species = 1;
-  if (!factors.is_none()) {
-    kinds = species.cast<Ints>();
-    table = factors.cast<Doubles>();
-    require(kinds.ndim() == 1 && kinds.size() == n_atoms, "species: expected one value per atom");
-    require(table.ndim() == 2 && static_cast<std::size_t>(table.shape(1)) == n_q, "factors: expected (species, n_q)");
-    n_species = static_cast<std::size_t>(table.shape(0));
-    for (py::ssize_t i = 0; i < n_atoms; ++i) {
-      require(kinds.at(i) >= 0 && static_cast<std::size_t>(kinds.at(i)) < n_species, "species: not a row of factors");
-    }
-  }
-  hpcpdf::ClusterBatch batch;
-  batch.positions = positions.data();
-  batch.u = u.data();
-  batch.species = factors.is_none() ? nullptr : kinds.data();
-  batch.offsets = offsets.data();
-  batch.size = static_cast<std::size_t>(offsets.size()) - 1;
+  Clusters clusters(positions, offsets, species, factors, n_q);
+  require(u.ndim() == 1 && u.size() == positions.shape(0), "u: expected one value per atom");
+  clusters.batch.u = u.data();
   hpcpdf::DebyeSettings settings;
   settings.grid = {qstep, n_q};
   settings.width = {delta1, delta2, qbroad};
   settings.d_min = d_min;
   settings.d_max = d_max;
   settings.precision = precision;
-  py::array_t<double> out({static_cast<py::ssize_t>(batch.size), static_cast<py::ssize_t>(n_q)});
+  py::array_t<double> out({static_cast<py::ssize_t>(clusters.batch.size), static_cast<py::ssize_t>(n_q)});
   double* result = out.mutable_data();
-  const double* rows = factors.is_none() ? nullptr : table.data();
   {
     const py::gil_scoped_release release;
-    hpcpdf::debye_f(batch, settings, rows, n_species, result, n_threads);
+    hpcpdf::debye_f(clusters.batch, settings, clusters.table(), clusters.n_species, result, n_threads);
   }
   return out;
 }

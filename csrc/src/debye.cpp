@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "hpcpdf/parallel.hpp"
 #include "hpcpdf/pdf_kernels.hpp"
+#include "sorted_atoms.hpp"
 
 namespace hpcpdf {
 namespace {
@@ -105,35 +105,6 @@ void debye_sum(const Lines& lines, const PeakWidth& width, const QGrid& grid, do
 
 namespace {
 
-// One cluster with its atoms sorted by species, as separate coordinate arrays.
-struct Sorted {
-  std::vector<double> x, y, z, u;
-  std::vector<std::size_t> bounds;  // atoms of species s: bounds[s] ... bounds[s + 1] - 1
-
-  std::size_t size() const { return x.size(); }
-};
-
-Sorted sort_by_species(const ClusterBatch& batch, std::size_t cluster, std::size_t n_species) {
-  const std::size_t first = batch.offsets[cluster], n = batch.offsets[cluster + 1] - first;
-  std::vector<std::size_t> order(n);
-  std::iota(order.begin(), order.end(), first);
-  if (batch.species) {
-    std::stable_sort(order.begin(), order.end(),
-                     [&](std::size_t i, std::size_t j) { return batch.species[i] < batch.species[j]; });
-  }
-  Sorted sorted;
-  sorted.bounds.assign(n_species + 1, 0);
-  for (const std::size_t i : order) {
-    sorted.x.push_back(batch.positions[3 * i]);
-    sorted.y.push_back(batch.positions[3 * i + 1]);
-    sorted.z.push_back(batch.positions[3 * i + 2]);
-    sorted.u.push_back(batch.u[i]);
-    ++sorted.bounds[(batch.species ? static_cast<std::size_t>(batch.species[i]) : 0) + 1];
-  }
-  std::partial_sum(sorted.bounds.begin(), sorted.bounds.end(), sorted.bounds.begin());
-  return sorted;
-}
-
 // Rows [row_first, row_last) of the pair triangle of one cluster.
 struct Chunk {
   std::size_t cluster, row_first, row_last;
@@ -157,8 +128,8 @@ std::vector<Chunk> make_chunks(const ClusterBatch& batch) {
 }
 
 // Lines between rows [i0, i1) and atoms [j0, j1), j > i.
-Lines block_lines(const Sorted& atoms, std::size_t i0, std::size_t i1, std::size_t j0, std::size_t j1, double d_min,
-                  double d_max) {
+Lines block_lines(const SortedAtoms& atoms, std::size_t i0, std::size_t i1, std::size_t j0, std::size_t j1,
+                  double d_min, double d_max) {
   LineBuilder builder;
   std::vector<double> distance(atoms.size());
   const PdfKernels& kernels = pdf_kernels();
@@ -173,7 +144,7 @@ Lines block_lines(const Sorted& atoms, std::size_t i0, std::size_t i1, std::size
 }
 
 // Contribution of one chunk to v(Q), scattering factors included.
-void chunk_sum(const Sorted& atoms, const Chunk& chunk, const DebyeSettings& settings, const double* factors,
+void chunk_sum(const SortedAtoms& atoms, const Chunk& chunk, const DebyeSettings& settings, const double* factors,
                double* v) {
   const std::size_t n_q = settings.grid.n, n_species = atoms.bounds.size() - 1;
   std::vector<double> part(n_q), ff(factors ? n_q : 0);
@@ -193,7 +164,7 @@ void chunk_sum(const Sorted& atoms, const Chunk& chunk, const DebyeSettings& set
 }
 
 // v / (N <f>^2) in place.
-void normalise(const Sorted& atoms, const double* factors, std::size_t n_q, double* v) {
+void normalise(const SortedAtoms& atoms, const double* factors, std::size_t n_q, double* v) {
   const double n = static_cast<double>(atoms.size());
   for (std::size_t k = 0; k < n_q; ++k) {
     double mean = 1.0;
@@ -214,7 +185,7 @@ void normalise(const Sorted& atoms, const double* factors, std::size_t n_q, doub
 void debye_f(const ClusterBatch& batch, const DebyeSettings& settings, const double* factors, std::size_t n_species,
              double* out, int n_threads) {
   const std::size_t n_q = settings.grid.n;
-  std::vector<Sorted> sorted(batch.size);
+  std::vector<SortedAtoms> sorted(batch.size);
   parallel_for(batch.size, n_threads, [&](std::size_t b) { sorted[b] = sort_by_species(batch, b, n_species); });
   const std::vector<Chunk> chunks = make_chunks(batch);
   // A cluster with one chunk writes straight into its row; the parts of larger ones are added afterwards, in order.

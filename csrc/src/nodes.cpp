@@ -1,7 +1,6 @@
 #include "hpcpdf/nodes.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <vector>
 
@@ -10,29 +9,6 @@
 
 namespace hpcpdf {
 namespace {
-
-StencilWeights make_weights() {
-  StencilWeights weights;
-  for (std::size_t m = 0; m < stencil; ++m) {
-    const double own = static_cast<double>(m) - 3.5;
-    std::array<double, stencil> polynomial{1.0};
-    std::size_t degree = 0;
-    for (std::size_t l = 0; l < stencil; ++l) {
-      if (l == m) continue;
-      const double other = static_cast<double>(l) - 3.5, scale = 1.0 / (own - other);
-      for (std::size_t p = ++degree; p > 0; --p) polynomial[p] = (polynomial[p - 1] - other * polynomial[p]) * scale;
-      polynomial[0] *= -other * scale;
-    }
-    for (std::size_t p = 0; p < stencil; ++p) weights.value[p][m] = polynomial[p];
-    for (std::size_t p = 1; p < stencil; ++p) weights.slope[p - 1][m] = static_cast<double>(p) * polynomial[p];
-  }
-  return weights;
-}
-
-const StencilWeights& stencil_weights() {
-  static const StencilWeights weights = make_weights();
-  return weights;
-}
 
 struct Limits {
   double low, high;

@@ -92,6 +92,11 @@ def fill_samples(
 def _pdf(positions: NDArray[np.float64], params: NDArray[np.float64], pdf: PdfSection) -> NDArray[np.float64]:
     values = dict(zip(PARAMS, params.tolist(), strict=True))
     g: NDArray[np.float64] = simulate_pdf(
-        positions, PdfParams(rmin=0.0, rmax=pdf.rmax, rstep=pdf.rstep, **values), transform="exact", n_threads=1
+        positions,
+        PdfParams(rmin=0.0, rmax=pdf.rmax, rstep=pdf.rstep, **values),
+        transform="exact",
+        # Tables pay when several structures share their parameters; here each sample has its own.
+        accuracy="direct",
+        n_threads=1,
     )[1]
     return g

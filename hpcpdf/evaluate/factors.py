@@ -16,9 +16,10 @@ from hpcpdf.errors import DataError
 from hpcpdf.evaluate.fitted_zoom import fit_zooms
 from hpcpdf.evaluate.nearest import RealClusters
 from hpcpdf.model.distances import AssignedDistances
+from hpcpdf.pdf.clusters import Cluster
 from hpcpdf.pdf.grids import extended_grid, r_grid
 from hpcpdf.pdf.params import PdfParams
-from hpcpdf.pdf.simulate import Cluster, debye_f, sine_exact, thread_count
+from hpcpdf.pdf.simulate import debye_f, sine_exact, thread_count
 
 Array = NDArray[np.float64]
 
@@ -109,8 +110,7 @@ def pdf_of_distances(distances: Sequence[ArrayLike], n_atoms: Sequence[int], par
         if item.size:
             dimers = np.zeros((item.size, 2, 3))
             dimers[:, 1, 0] = item
-            uiso = np.full(2, params.uiso)
-            f[i] = debye_f([Cluster(pair, uiso, None) for pair in dimers], params, grid, threads).sum(axis=0)
+            f[i] = debye_f([Cluster(pair, params.uiso, None) for pair in dimers], params, grid, threads).sum(axis=0)
             f[i] *= 2.0 / n
     r = r_grid(params)
     envelope = params.scale * np.exp(-0.5 * (params.qdamp * r) ** 2)

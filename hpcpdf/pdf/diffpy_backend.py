@@ -14,7 +14,7 @@ from hpcpdf.pdf.grids import r_grid
 from hpcpdf.pdf.params import PdfParams
 
 if TYPE_CHECKING:
-    from hpcpdf.pdf.simulate import Cluster
+    from hpcpdf.pdf.clusters import Cluster
 
 Floats = NDArray[np.float64]
 
@@ -64,5 +64,5 @@ def _configure(calculator: Any, params: PdfParams, *, bare: bool) -> Any:
 
 def _convert(cluster: Cluster, structure: Any) -> Any:
     symbols = cluster.symbols or (_ANY_ELEMENT,) * len(cluster.positions)
-    rows = zip(symbols, cluster.positions, cluster.u, strict=True)
+    rows = zip(symbols, cluster.positions, cluster.atoms_u, strict=True)
     return structure.Structure([structure.Atom(s, xyz=x, Uisoequiv=float(u)) for s, x, u in rows])

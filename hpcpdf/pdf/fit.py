@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.distance import pdist
 
 from hpcpdf.errors import ConfigError
+from hpcpdf.pdf.clusters import as_clusters
 from hpcpdf.pdf.fit_model import CorrelatedModel, FitGrid, Histogram, SmoothModel, Values, histogram
 from hpcpdf.pdf.gr import MeasuredPdf
 from hpcpdf.pdf.grids import Grid, extended_grid
@@ -18,7 +19,6 @@ from hpcpdf.pdf.least_squares import Problem, solve
 from hpcpdf.pdf.metrics import pearson, rw
 from hpcpdf.pdf.params import B_PER_U, PdfParams
 from hpcpdf.pdf.scattering import scattering_factors
-from hpcpdf.pdf.simulate import as_clusters
 from hpcpdf.pdf.small_angle import effective_qmin
 
 Array = NDArray[np.float64]

@@ -5,38 +5,33 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
-from ase import Atoms
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from hpcpdf import _core
 from hpcpdf.errors import ConfigError
+from hpcpdf.pdf.clusters import Cluster, Structure, as_clusters
 from hpcpdf.pdf.diffpy_backend import simulate_diffpy
-from hpcpdf.pdf.grids import Grid, extended_grid, r_grid
-from hpcpdf.pdf.params import B_PER_U, PdfParams
-from hpcpdf.pdf.scattering import scattering_factors
+from hpcpdf.pdf.grids import Grid, extended_grid, lower_index, r_grid
+from hpcpdf.pdf.params import PdfParams
+from hpcpdf.pdf.plans import (
+    Joined,
+    Points,
+    fits,
+    interpolation,
+    is_truncated,
+    longest,
+    plan_for,
+    sharing,
+    table_lengths,
+)
 
 Transform = Literal["exact", "diffpy"]
 Backend = Literal["native", "diffpy"]
-Structure: TypeAlias = ArrayLike | Atoms
+Accuracy = Literal["fast", "direct"]
 Floats: TypeAlias = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """One structure, checked: positions (n, 3) Å, u (n,) Å^2, and its symbols unless it is a bare array."""
-
-    positions: Floats
-    u: Floats
-    symbols: tuple[str, ...] | None
-
-    @property
-    def u_max(self) -> float:
-        """Largest mean-square displacement, Å^2; 0 without atoms."""
-        return float(self.u.max(initial=0.0))
 
 
 def simulate_pdf(
@@ -44,6 +39,7 @@ def simulate_pdf(
     params: PdfParams,
     *,
     transform: Transform = "exact",
+    accuracy: Accuracy = "fast",
     backend: Backend = "native",
     n_threads: int | None = None,
 ) -> tuple[Floats, Floats]:
@@ -63,6 +59,10 @@ def simulate_pdf(
     transform
         ``"exact"`` evaluates the sine sum at every r; ``"diffpy"`` interpolates linearly between the points of a finer
         grid as DiffPy's DebyePDFCalculator does (3 to 6 % of the maximum away from the exact sum at rstep = 0.1 Å).
+    accuracy
+        ``"fast"`` stays within 1e-6 of max|G| of the sum over pairs (1e-8 as a rule) and computes by tables that are
+        kept for the next call with the same parameters; what they do not serve (see docs/pdf.md) is summed directly.
+        ``"direct"`` sums over pairs: the reference, and cheaper for a few small clusters with parameters of their own.
     backend
         ``"native"``, or ``"diffpy"`` to call diffpy.srreal, which always does its own transform.
     n_threads
@@ -78,16 +78,17 @@ def simulate_pdf(
     Raises
     ------
     ConfigError
-        For a structure, transform or backend that cannot be used.
+        For a structure, transform, accuracy or backend that cannot be used.
     """
-    for name, value, known in (("transform", transform, Transform), ("backend", backend, Backend)):
+    choices = (("transform", transform, Transform), ("accuracy", accuracy, Accuracy), ("backend", backend, Backend))
+    for name, value, known in choices:
         if value not in get_args(known):
             raise ConfigError(f"{name} = {value!r}: expected one of {', '.join(get_args(known))}")
     clusters, single = as_clusters(structures, params)
     if backend == "diffpy":
         r, g = simulate_diffpy(clusters, params)
     else:
-        r, g = _simulate_native(clusters, params, transform, thread_count(n_threads))
+        r, g = _simulate_native(clusters, params, transform, accuracy, thread_count(n_threads))
     return r, g[0] if single else g
 
 
@@ -104,94 +105,86 @@ def thread_count(n_threads: int | None) -> int:
     return int(n_threads)
 
 
-def as_clusters(structures: Structure | Sequence[Structure], params: PdfParams) -> tuple[list[Cluster], bool]:
-    """Check structures; the flag tells whether a single one was given."""
-    if isinstance(structures, Atoms):
-        return [_from_atoms(structures, params, "structure")], True
-    if hasattr(structures, "__array__"):
-        structures = np.asarray(structures)
-    if _is_positions(structures):
-        return [_from_array(structures, params, "structure")], True
-    try:
-        items = list(structures)  # type: ignore[arg-type]
-    except TypeError:
-        raise ConfigError(
-            f"structures: expected an (n, 3) array, ase.Atoms or a sequence of them, got {type(structures).__name__}"
-        ) from None
-    clusters = []
-    for index, item in enumerate(items):
-        where = f"structures[{index}]"
-        if isinstance(item, Atoms):
-            clusters.append(_from_atoms(item, params, where))
-        else:
-            clusters.append(_from_array(item, params, where))
-    return clusters, False
-
-
-def _is_positions(structures: Any) -> bool:
-    if isinstance(structures, np.ndarray):
-        return structures.ndim == 2 or structures.dtype == object or structures.ndim < 2
-    if not isinstance(structures, Sequence) or not structures or isinstance(structures[0], Atoms):
-        return False
-    return np.ndim(structures[0]) == 1
-
-
-def _from_array(item: Any, params: PdfParams, where: str) -> Cluster:
-    try:
-        positions = np.ascontiguousarray(item, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise ConfigError(f"{where}: expected an (n, 3) array of numbers or ase.Atoms") from None
-    if positions.ndim != 2 or positions.shape[1] != 3:
-        raise ConfigError(f"{where}: expected positions of shape (n, 3), got {positions.shape}")
-    if not np.isfinite(positions).all():
-        raise ConfigError(f"{where}: positions hold NaN or infinity")
-    return Cluster(positions, np.full(len(positions), params.uiso), None)
-
-
-def _from_atoms(atoms: Atoms, params: PdfParams, where: str) -> Cluster:
-    bare = _from_array(atoms.positions, params, where)
-    u = bare.u
-    if "biso" in atoms.arrays:
-        u = np.asarray(atoms.arrays["biso"], dtype=np.float64) / B_PER_U
-        if u.shape != bare.u.shape or not np.isfinite(u).all() or (u < 0.0).any():
-            raise ConfigError(f'{where}: the array "biso" must hold one value >= 0 (Å^2) for each atom')
-    return Cluster(bare.positions, u, tuple(atoms.symbols))
-
-
 def _simulate_native(
-    clusters: list[Cluster], params: PdfParams, transform: Transform, n_threads: int
+    clusters: list[Cluster], params: PdfParams, transform: Transform, accuracy: Accuracy, n_threads: int
 ) -> tuple[Floats, Floats]:
     r = r_grid(params)
-    g = np.zeros((len(clusters), len(r)))
     envelope = params.scale * np.exp(-0.5 * (params.qdamp * r) ** 2)
-    # Structures share a Debye sum and a transform when they share a grid and are of the same kind.
-    groups: dict[tuple[Grid, bool], list[int]] = {}
-    for index, cluster in enumerate(clusters):
-        groups.setdefault((extended_grid(params, cluster.u_max), cluster.symbols is None), []).append(index)
-    for (grid, _), indices in groups.items():
-        f = debye_f([clusters[i] for i in indices], params, grid, n_threads)
-        sine = sine_exact if transform == "exact" else sine_interpolated
-        g[indices] = envelope * sine(f, grid, r, params.rstep, n_threads)
+    # Structures share tables, a Debye sum and a transform when they share a grid and are of the same kind.
+    groups = sharing([(item.u_max, item.common_u, item.symbols is None) for item in clusters])
+    found = [
+        _simulate_group([clusters[i] for i in group], params, transform, accuracy, r, n_threads) for group in groups
+    ]
+    if len(found) == 1:
+        g = found[0]
+    else:
+        g = np.zeros((len(clusters), len(r)))
+        for group, rows in zip(groups, found, strict=True):
+            g[group] = rows
+    g *= envelope
     return r, g
+
+
+def _simulate_group(
+    clusters: list[Cluster], params: PdfParams, transform: Transform, accuracy: Accuracy, r: Floats, n_threads: int
+) -> Floats:
+    """G of clusters with one Q grid and one Biso, without scale and envelope; shape (B, R)."""
+    grid = extended_grid(params, clusters[0].u_max)
+    if accuracy == "fast":
+        g, served = _by_tables(clusters, params, grid, transform, r, n_threads)
+        if served.all():
+            return g
+        left = np.flatnonzero(~served)
+    else:
+        g, left = np.empty((len(clusters), len(r))), np.arange(len(clusters))
+    f = debye_f([clusters[i] for i in left], params, grid, n_threads)
+    sine = sine_exact if transform == "exact" else sine_interpolated
+    g[left] = sine(f, grid, r, params.rstep, n_threads)
+    return g
+
+
+def _by_tables(
+    clusters: list[Cluster], params: PdfParams, grid: Grid, transform: Transform, r: Floats, n_threads: int
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """G by tables, shape (B, R), and which rows it is good for.
+
+    Whether one is depends on the parameters and on that cluster alone, never on what else is simulated.
+    """
+    served = np.zeros(len(clusters), dtype=bool)
+    u = clusters[0].common_u
+    if u is None:
+        return np.empty((len(clusters), len(r))), served
+    points = Points(params.rstep, lower_index(params.rmin, params.rstep), len(r))
+    if transform == "diffpy":
+        points, index, weight = interpolation(grid, r, params.rstep)
+    lengths = table_lengths(np.array([longest(cluster) for cluster in clusters]), grid)
+    suited = fits(lengths, grid, points)
+    suited &= [not is_truncated(cluster.symbols, u, params, grid) for cluster in clusters]
+    if not suited.any():
+        return np.empty((len(clusters), len(r))), served
+    joined = Joined.of([cluster for cluster, good in zip(clusters, suited, strict=True) if good], params, grid)
+    plan = plan_for(params, grid, u, points, float(lengths[suited].max()))
+    g, served[suited] = plan.simulate(
+        joined.positions, joined.offsets, joined.species, joined.factors, np.ones(points.count), n_threads
+    )
+    if transform == "diffpy":
+        g = (1.0 - weight) * g[:, index] + weight * g[:, index + 1]
+    if suited.all():
+        return g, served
+    rows = np.empty((len(clusters), len(r)))
+    rows[suited] = g
+    return rows, served
 
 
 def debye_f(clusters: Sequence[Cluster], params: PdfParams, grid: Grid, n_threads: int) -> Floats:
     """F(Q_k) of clusters that are all bare or all with symbols, shape (B, n_q), 1/Å."""
-    species: NDArray[np.intc] | None = None
-    factors: Floats | None = None
-    if clusters[0].symbols is not None:
-        symbols = [symbol for cluster in clusters for symbol in cluster.symbols or ()]
-        known = sorted(set(symbols))
-        rank = {symbol: i for i, symbol in enumerate(known)}
-        species = np.array([rank[symbol] for symbol in symbols], dtype=np.intc)
-        factors = np.array([scattering_factors(symbol, grid.q, params.radiation) for symbol in known])
-        factors = factors.reshape(len(known), grid.n_q)
+    joined = Joined.of(clusters, params, grid)
     return _core.debye_f(
-        positions=np.concatenate([cluster.positions for cluster in clusters]),
-        offsets=np.cumsum([0, *(len(cluster.positions) for cluster in clusters)], dtype=np.uintp),
-        u=np.concatenate([cluster.u for cluster in clusters]),
-        species=species,
-        factors=factors,
+        positions=joined.positions,
+        offsets=joined.offsets,
+        u=np.concatenate([cluster.atoms_u for cluster in clusters]),
+        species=joined.species,
+        factors=joined.factors,
         qstep=grid.qstep,
         n_q=grid.n_q,
         d_min=grid.d_min,
@@ -199,7 +192,7 @@ def debye_f(clusters: Sequence[Cluster], params: PdfParams, grid: Grid, n_thread
         delta1=params.delta1,
         delta2=params.delta2,
         qbroad=params.qbroad,
-        precision=params.precision if factors is not None else 0.0,
+        precision=params.precision if joined.factors is not None else 0.0,
         n_threads=n_threads,
     )
 
@@ -211,13 +204,7 @@ def sine_exact(f: Floats, grid: Grid, r: Floats, rstep: float, n_threads: int) -
 
 def sine_interpolated(f: Floats, grid: Grid, r: Floats, rstep: float, n_threads: int) -> Floats:
     """The sine sum on a grid of at most `rstep` with a power of two of points, interpolated linearly to r."""
-    wanted = max(grid.n_q, math.ceil(math.pi / rstep / grid.qstep))
-    coarse_step = math.pi / grid.qstep / 2 ** math.ceil(math.log2(wanted))
-    position = r / coarse_step
-    index = position.astype(np.intp)
-    weight = position - index
-    first = int(index[0])
-    coarse = np.arange(first, int(index[-1]) + 2) * coarse_step
-    g = sine_exact(f, grid, coarse, rstep, n_threads)
-    low = g[:, index - first]
-    return np.asarray((1.0 - weight) * low + weight * g[:, index - first + 1])
+    points, index, weight = interpolation(grid, r, rstep)
+    fine = np.arange(points.first, points.first + points.count, dtype=np.float64) * points.step
+    g = sine_exact(f, grid, fine, rstep, n_threads)
+    return np.asarray((1.0 - weight) * g[:, index] + weight * g[:, index + 1])

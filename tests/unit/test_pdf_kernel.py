@@ -10,9 +10,10 @@ import pytest
 from ase.cluster import Decahedron, Icosahedron, Octahedron
 
 from hpcpdf import ConfigError, PdfParams, simulate_pdf
+from hpcpdf.pdf.clusters import as_clusters
 from hpcpdf.pdf.grids import extended_grid
 from hpcpdf.pdf.kernel import NodeKernel, Positions
-from hpcpdf.pdf.simulate import as_clusters, debye_f, sine_exact
+from hpcpdf.pdf.simulate import debye_f, sine_exact
 
 CLUSTERS = [
     np.array(maker.positions)

@@ -13,8 +13,9 @@ from ase import Atoms
 from diffpy_tests import needs_diffpy
 
 from hpcpdf import PdfParams, simulate_pdf
+from hpcpdf.pdf.clusters import as_clusters
 from hpcpdf.pdf.grids import extended_grid
-from hpcpdf.pdf.simulate import as_clusters, debye_f
+from hpcpdf.pdf.simulate import Accuracy, debye_f
 
 REFERENCE = Path(__file__).with_name("pdf_reference.npz")
 SETS = ("A01", "A10", "B01", "B10", "C01", "D02", "E05")
@@ -55,14 +56,15 @@ def test_grids(reference: dict[str, np.ndarray], name: str) -> None:
 
 @pytest.mark.parametrize("name", SETS)
 @pytest.mark.parametrize("bare", [False, True], ids=["atoms", "bare"])
-def test_pdf(reference: dict[str, np.ndarray], name: str, bare: bool) -> None:
+@pytest.mark.parametrize("accuracy", ["direct", "fast"])
+def test_pdf(reference: dict[str, np.ndarray], name: str, bare: bool, accuracy: Accuracy) -> None:
     params = params_of(reference, name)
     names, atoms = zip(*cases(reference, name), strict=True)
     structures = [item.positions for item in atoms] if bare else list(atoms)
-    r, g = simulate_pdf(structures, params, transform="diffpy", n_threads=2)
+    r, g = simulate_pdf(structures, params, transform="diffpy", accuracy=accuracy, n_threads=2)
     np.testing.assert_allclose(r, reference[f"{name}/r"], atol=1e-12)
     # Set D is truncated by the scattering power, which a bare array does not have.
-    tolerance = 1e-6 if bare and name == "D02" else 1e-10
+    tolerance = 1e-6 if accuracy == "fast" or (bare and name == "D02") else 1e-10
     for cluster, mine in zip(names, g, strict=True):
         theirs = reference[f"{cluster}/{name}/G"]
         assert np.abs(mine - theirs).max() <= tolerance * np.abs(theirs).max(), cluster
