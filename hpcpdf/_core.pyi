@@ -99,12 +99,11 @@ class PdfPlan:
         species: NDArray[np.intc] | None,
         factors: NDArray[np.float64] | None,
         envelope: NDArray[np.float64],
+        scale: float,
         values: NDArray[np.float64],
         misfit: bool,
         n_threads: int,
-    ) -> tuple[
-        NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]
-    ]: ...
+    ) -> dict[str, NDArray[np.float64]]: ...
 
 class LbfgsbTask(enum.Enum):
     evaluate = 0

@@ -6,48 +6,54 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-from ase.cluster import Icosahedron
 
 from hpcpdf import PdfParams, _core, simulate_pdf
 from hpcpdf.launch.bench import ball
-from hpcpdf.pdf.kernel import NodeKernel, Positions
+from hpcpdf.pdf.gradient import rw2_gradient
 
 
-def rate(call: Callable[[], object], count: int, repeats: int = 100) -> str:
+def seconds(call: Callable[[], object], repeats: int) -> float:
+    """Shortest of several runs."""
     best = float("inf")
     for _ in range(repeats):
         start = time.perf_counter()
         call()
         best = min(best, time.perf_counter() - start)
-    return f"{count / best:.2g}".replace("e+0", "e")
+    return best
+
+
+def rate(seconds: float) -> str:
+    return f"{1.0 / seconds:.2g}".replace("e+0", "e")
 
 
 def main() -> None:
-    params, rng = PdfParams(), np.random.default_rng(0)
-    kernel = NodeKernel(params, n_threads=1)
-    matrix = kernel.matrix()
+    rng = np.random.default_rng(0)
     print(f"instruction level: {_core.instruction_level()}")
-    print("| atoms | direct, lattice | direct, no equal distances | nodes: histogram and product | gradient (gather) |")
-    print("|---|---|---|---|---|")
-    shapes = {13: Icosahedron("Au", 2), 55: Icosahedron("Au", 3), 98: None, 309: Icosahedron("Au", 5)}
-    for n, shape in shapes.items():
-        count = {13: 32, 55: 8, 98: 4, 309: 1}[n]  # few milliseconds, so that other work seldom interrupts
-        ideal = ball(n, rng) if shape is None else np.array(shape.positions)
-        nudged = [ideal + rng.normal(scale=0.02, size=ideal.shape) for _ in range(count)]
-        joined = Positions.of(nudged)
-        field = rng.normal(size=(count, kernel.n_nodes))
+    print("| atoms | rstep, Å | fast | direct | direct, lattice | gradient of R_w² | gradient / G |")
+    print("|---|---|---|---|---|---|---|")
+    for rstep in (0.01, 0.1):
+        params = PdfParams(rmax=30.0, rstep=rstep)
+        for n in (13, 55, 98, 309, 923):
+            count = max(16, min(64, 5000 // n))
+            ideal = ball(n, rng)
+            nudged = [ideal + rng.normal(scale=0.1, size=ideal.shape) for _ in range(count)]
+            _, observed = simulate_pdf(nudged[::-1], params)
 
-        def direct(structures: list[np.ndarray]) -> Callable[[], object]:
-            return lambda: simulate_pdf(structures, params, n_threads=1)
+            def fast(nudged: list[np.ndarray] = nudged, params: PdfParams = params) -> object:
+                return simulate_pdf(nudged, params, n_threads=1)
 
-        def nodes(joined: Positions = joined, n: int = n) -> object:
-            return kernel.histogram(joined) @ matrix / n
+            def gradient(
+                nudged: list[np.ndarray] = nudged, params: PdfParams = params, observed: np.ndarray = observed
+            ) -> object:
+                return rw2_gradient(nudged, params, observed, n_threads=1)
 
-        def gradient(joined: Positions = joined, field: np.ndarray = field) -> object:
-            return kernel.gather(joined, field)
+            def direct(structures: list[np.ndarray], params: PdfParams = params) -> Callable[[], object]:
+                return lambda: simulate_pdf(structures, params, accuracy="direct", n_threads=1)
 
-        cells = [direct([ideal] * count), direct(nudged), nodes, gradient]
-        print(f"| {n} | " + " | ".join(rate(cell, count) for cell in cells) + " |")
+            of_g, of_gradient = seconds(fast, 60) / count, seconds(gradient, 30) / count
+            sums = [seconds(direct(structures), 3) / 4 for structures in (nudged[:4], [ideal] * 4)]
+            cells = [rate(value) for value in (of_g, *sums, of_gradient)]
+            print(f"| {n} | {rstep} | {' | '.join(cells)} | {of_gradient / of_g:.1f} |", flush=True)
 
 
 if __name__ == "__main__":

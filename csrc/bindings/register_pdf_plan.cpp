@@ -54,9 +54,9 @@ py::tuple simulate(const Plan& plan, const Doubles& positions, const Offsets& of
   return py::make_tuple(g, served);
 }
 
-py::tuple gradient(const Plan& plan, const Doubles& positions, const Offsets& offsets, const py::object& species,
-                   const py::object& factors, const Doubles& envelope, const Doubles& values, bool misfit,
-                   int n_threads) {
+py::dict gradient(const Plan& plan, const Doubles& positions, const Offsets& offsets, const py::object& species,
+                  const py::object& factors, const Doubles& envelope, double scale, const Doubles& values, bool misfit,
+                  int n_threads) {
   const Clusters clusters(positions, offsets, species, factors, plan.settings.grid.n);
   const std::size_t size = clusters.batch.size, count = plan.settings.count;
   require(plan.settings.adjoint, "gradient: the plan was made without its adjoint");
@@ -64,17 +64,22 @@ py::tuple gradient(const Plan& plan, const Doubles& positions, const Offsets& of
   require(values.ndim() == 2 && static_cast<std::size_t>(values.shape(0)) == size &&
               static_cast<std::size_t>(values.shape(1)) == count,
           "values: expected (clusters, points)");
+  const auto one_each = [size] { return py::array_t<double>(static_cast<py::ssize_t>(size)); };
   py::array_t<double> g({size, count}), moved({positions.shape(0), py::ssize_t{3}});
-  py::array_t<double> u(static_cast<py::ssize_t>(size)), delta2(static_cast<py::ssize_t>(size));
+  py::array_t<double> error = one_each(), u = one_each(), delta2 = one_each(), by_scale = one_each(),
+                      spread = one_each();
   py::array_t<bool> served(static_cast<py::ssize_t>(size));
-  const hpcpdf::PlanGradient out{g.mutable_data(), moved.mutable_data(), u.mutable_data(), delta2.mutable_data()};
+  const hpcpdf::PlanGradient out{g.mutable_data(),      error.mutable_data(),    moved.mutable_data(), u.mutable_data(),
+                                 delta2.mutable_data(), by_scale.mutable_data(), spread.mutable_data()};
   auto* flags = reinterpret_cast<unsigned char*>(served.mutable_data());
   {
     const py::gil_scoped_release release;
-    plan.plan.gradient(clusters.batch, clusters.table(), clusters.n_species, envelope.data(), values.data(), misfit,
-                       out, flags, n_threads);
+    plan.plan.gradient(clusters.batch, clusters.table(), clusters.n_species, envelope.data(), scale, values.data(),
+                       misfit, out, flags, n_threads);
   }
-  return py::make_tuple(g, moved, u, delta2, served);
+  using py::arg;
+  return py::dict(arg("g") = g, arg("misfit") = error, arg("positions") = moved, arg("u") = u, arg("delta2") = delta2,
+                  arg("scale") = by_scale, arg("spread") = spread, arg("served") = served);
 }
 
 }  // namespace
@@ -92,7 +97,7 @@ void register_pdf_plan(py::module_& m) {
            "Envelope times G (clusters, points), and which clusters were served.")
       .def(
           "gradient", &gradient, arg("positions"), arg("offsets"), arg("species").none(true), arg("factors").none(true),
-          arg("envelope"), arg("values"), arg("misfit"), arg("n_threads"),
-          "G, dE/dx (atoms, 3), dE/du and dE/d(delta2) (clusters,), and which clusters were served; dE/dG = values, or "
-          "E = sum (values - G)^2 / sum values^2.");
+          arg("envelope"), arg("scale"), arg("values"), arg("misfit"), arg("n_threads"),
+          "G, served, and derivatives of E by name; dE/dG = values, or E = misfit = sum (values - G)^2 / sum values^2. "
+          "spread: sum of dE/dG G r^2.");
 }

@@ -79,7 +79,7 @@ class PdfPlan::Worker {
     sum_sines(last, g);
   }
 
-  // After `simulate` of the same clusters: dE/dG to the gradients of E.
+  // After `simulate` of the same clusters: slopes, dE over the change of envelope * G, to the gradients of E.
   void pull_back(std::size_t last, const double* slopes, const PlanGradient& out);
 
  private:
@@ -352,17 +352,34 @@ void PdfPlan::Worker::pull_back(std::size_t last, const double* slopes, const Pl
 }
 
 void PdfPlan::gradient(const ClusterBatch& batch, const double* factors, std::size_t n_species, const double* envelope,
-                       const double* values, bool misfit, const PlanGradient& out, unsigned char* served,
+                       double scale, const double* values, bool misfit, const PlanGradient& out, unsigned char* served,
                        int n_threads) const {
   const std::size_t count = settings_.count;
   const auto make_worker = [&] { return Worker(*this, batch, factors, n_species, envelope); };
   for_groups(batch, n_threads, make_worker, [&](Worker& worker, std::size_t first, std::size_t last) {
     worker.simulate(first, last, out.g, served);
     std::vector<double> slopes(values + first * count, values + last * count);
-    for (std::size_t b = 0; misfit && b < last - first; ++b) {
-      double squares = 0.0, *slope = slopes.data() + b * count;
-      for (std::size_t i = 0; i < count; ++i) squares += slope[i] * slope[i];
-      for (std::size_t i = 0; i < count; ++i) slope[i] = 2.0 / squares * (out.g[(first + b) * count + i] - slope[i]);
+    for (std::size_t b = first; b < last; ++b) {
+      double *slope = slopes.data() + (b - first) * count, *g = out.g + b * count;
+      double squares = 0.0, missed = 0.0, by_scale = 0.0, spread = 0.0;
+      if (misfit) {
+        for (std::size_t i = 0; i < count; ++i) squares += slope[i] * slope[i];
+      }
+      for (std::size_t i = 0; i < count; ++i) {
+        const double r = settings_.r_step * static_cast<double>(settings_.first + i), unscaled = g[i];
+        g[i] = scale * unscaled;
+        if (misfit) {
+          const double difference = g[i] - slope[i];
+          missed += difference * difference;
+          slope[i] = 2.0 / squares * difference;
+        }
+        by_scale += slope[i] * unscaled;
+        spread += slope[i] * g[i] * (r * r);
+        slope[i] *= scale;
+      }
+      out.misfit[b] = misfit ? missed / squares : 0.0;
+      out.scale[b] = by_scale;
+      out.spread[b] = spread;
     }
     worker.pull_back(last, slopes.data(), out);
   });

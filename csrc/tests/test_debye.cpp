@@ -102,10 +102,52 @@ std::vector<double> all_outputs(const hpcpdf::PdfKernels& kernels) {
   return all;
 }
 
+// The same for the loops of a plan.
+std::vector<double> plan_outputs(const hpcpdf::PdfKernels& kernels) {
+  Numbers numbers;
+  const auto random = [&numbers](std::size_t n) {
+    std::vector<double> values(n);
+    for (double& value : values) value = numbers.next();
+    return values;
+  };
+  constexpr std::size_t n = 100, n_bins = 30, n_nodes = 3 * (n_bins - 1) + 8, n_blocks = 5, cells = 9, spread = 11;
+  const auto x = random(n + 8), y = random(n + 8), z = random(n + 8);
+  const hpcpdf::Coordinates atoms{x.data(), y.data(), z.data()};
+  const hpcpdf::Bins bins{0.1, 1.2, 60.0, 20.0, n_bins};
+  std::vector<double> all;
+  const auto keep = [&all](const std::vector<double>& part) { all.insert(all.end(), part.begin(), part.end()); };
+  std::vector<double> moments((n_bins + 1) * 8), nodes(n_nodes), coefficients((n_bins + 1) * 8, 0.0);
+  kernels.add_moments(atoms, 3, 7, n, bins, moments.data());
+  kernels.moments_to_nodes(hpcpdf::stencil_weights(), moments.data(), 0, n_bins, nodes.data());
+  kernels.nodes_to_slopes(hpcpdf::stencil_weights(), nodes.data(), 60.0, 0, n_bins, coefficients.data());
+  std::vector<double> force[3] = {x, y, z};
+  double* const forces[3] = {force[0].data(), force[1].data(), force[2].data()};
+  kernels.add_pulls(atoms, 3, 7, n, bins, coefficients.data(), forces);
+  for (const auto& part : {moments, nodes, coefficients, force[0], force[1], force[2]}) keep(part);
+  const auto table = random(n_blocks * n_nodes * 8), rows = random(n_nodes * 16);
+  for (const std::size_t n_rows : {1, 2, 7, 16}) {
+    std::vector<double> out(n_blocks * 8 * 16, 0.0);
+    kernels.table_product(table.data(), n_nodes, 5, n_nodes - 3, 1, n_blocks, rows.data(), n_rows, out.data());
+    // Columns beyond n_rows may hold anything.
+    for (std::size_t k = 0; k < n_blocks * 8; ++k) all.insert(all.end(), &out[k * 16], &out[k * 16] + n_rows);
+  }
+  const auto coarse = random(cells + 12), taps = random(12 * 16), taps_back = random(spread * 16);
+  std::vector<double> fine(cells * spread + 16), back(cells + 16);
+  kernels.interpolate(coarse.data(), cells, taps.data(), spread, 16, fine.data());
+  fine.resize(cells * spread);
+  kernels.gather_taps(fine.data(), cells, taps_back.data(), spread, back.data());
+  keep(fine);
+  keep(back);
+  return all;
+}
+
 void every_level_gives_the_same_bits() {
   const auto expected = all_outputs(hpcpdf::pdf_kernels(InstructionLevel::baseline));
+  const auto expected_of_plan = plan_outputs(hpcpdf::pdf_kernels(InstructionLevel::baseline));
   for (const InstructionLevel level : levels) {
-    if (hpcpdf::is_supported(level)) CHECK(all_outputs(hpcpdf::pdf_kernels(level)) == expected);
+    if (!hpcpdf::is_supported(level)) continue;
+    CHECK(all_outputs(hpcpdf::pdf_kernels(level)) == expected);
+    CHECK(plan_outputs(hpcpdf::pdf_kernels(level)) == expected_of_plan);
   }
 }
 

@@ -90,7 +90,7 @@ class Timing:
 def cases() -> list[Case]:
     """Every case, with the peers that are installed."""
     direct = (_pdf_case(n, batch) for n, batch in ((13, 64), (55, 32), (98, 16), (309, 4)))
-    return [*direct, _node_case(98, 64), _lbfgsb_case(), _trilaterate_case()]
+    return [*direct, _fast_case(98, 64), _node_case(98, 64), _lbfgsb_case(), _trilaterate_case()]
 
 
 def measure(*, peers: bool, rounds: int, say: Callable[[str], None]) -> dict[str, Any]:
@@ -228,7 +228,7 @@ def _pdf_case(n: int, batch: int) -> Case:
     params = PdfParams()
 
     def run(threads: int) -> Array:
-        return np.asarray(simulate_pdf(clusters, params, n_threads=threads)[1])
+        return np.asarray(simulate_pdf(clusters, params, accuracy="direct", n_threads=threads)[1])
 
     r = np.asarray(simulate_pdf(clusters[0], params, n_threads=1)[0])
     peers = [Peer(f"NumPy {np.__version__}", lambda: numpy_pdf(clusters, params, r), 1e-9)]
@@ -249,8 +249,26 @@ def _node_case(n: int, batch: int) -> Case:
     def run(threads: int) -> Array:
         return np.asarray(NodeKernel(params, n_threads=threads).histogram(clusters) @ matrix / n)
 
-    direct = Peer("direct Debye sum", lambda: np.asarray(simulate_pdf(clusters, params, n_threads=1)[1]), 1e-6)
-    return Case(f"pdf-nodes-{n}", "PDFs", batch, run, True, (direct,))
+    return Case(f"pdf-nodes-{n}", "PDFs", batch, run, True, (_direct(clusters, params),))
+
+
+def _fast_case(n: int, batch: int) -> Case:
+    """The same PDFs as `simulate_pdf` gives them by default."""
+    rng = np.random.default_rng(n)
+    clusters = [ball(n, rng) + rng.normal(0, 0.02, (n, 3)) for _ in range(batch)]
+    params = PdfParams()
+
+    def run(threads: int) -> Array:
+        return np.asarray(simulate_pdf(clusters, params, n_threads=threads)[1])
+
+    return Case(f"pdf-fast-{n}", "PDFs", batch, run, True, (_direct(clusters, params),))
+
+
+def _direct(clusters: Sequence[Array], params: PdfParams) -> Peer:
+    def run() -> Array:
+        return np.asarray(simulate_pdf(clusters, params, accuracy="direct", n_threads=1)[1])
+
+    return Peer("direct Debye sum", run, 1e-6)
 
 
 def _diffpy(clusters: Sequence[Array], params: PdfParams) -> Array:

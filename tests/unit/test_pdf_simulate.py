@@ -107,16 +107,18 @@ def test_two_atoms_have_the_closed_form() -> None:
     assert np.abs(g - expected).max() <= 1e-12 * np.abs(expected).max()
 
 
-def test_threads_and_batches_do_not_change_the_result() -> None:
+@pytest.mark.parametrize("accuracy", ["direct", "fast"])
+def test_threads_and_batches_do_not_change_the_result(accuracy: Accuracy) -> None:
     rng = np.random.default_rng(4)
     large = np.array(Octahedron("Pd", 11).positions)  # 891 atoms: several units of parallel work
     structures = [random_cluster(5, 7), large, large + rng.normal(scale=0.05, size=large.shape), random_cluster(6)]
     params = PdfParams(rmax=12.0, delta2=1.0)
-    _, alone = simulate_pdf(structures[2], params, n_threads=1)
-    _, one = simulate_pdf(structures, params, n_threads=1)
-    _, four = simulate_pdf(structures, params, n_threads=4)
+    structures += [random_cluster(seed, int(n)) for seed, n in enumerate(np.random.default_rng(9).integers(2, 27, 40))]
+    _, one = simulate_pdf(structures, params, accuracy=accuracy, n_threads=1)
+    _, four = simulate_pdf(structures, params, accuracy=accuracy, n_threads=4)
     np.testing.assert_array_equal(one, four)
-    np.testing.assert_array_equal(one[2], alone)
+    for b in (2, 3, 30):
+        np.testing.assert_array_equal(one[b], simulate_pdf(structures[b], params, accuracy=accuracy, n_threads=1)[1])
 
 
 def test_a_lattice_and_its_slightly_broken_copy_agree() -> None:
@@ -198,6 +200,8 @@ def test_refuses_options() -> None:
     cluster = random_cluster(0)
     with pytest.raises(ConfigError, match="transform"):
         simulate_pdf(cluster, PdfParams(), transform="fast")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="accuracy"):
+        simulate_pdf(cluster, PdfParams(), accuracy="exact")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="backend"):
         simulate_pdf(cluster, PdfParams(), backend="torch")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="n_threads"):
@@ -228,7 +232,8 @@ def test_every_instruction_level_gives_the_same_bits(level: str) -> None:
     code = (
         "import hashlib, numpy as np; from hpcpdf import PdfParams, _core, simulate_pdf;"
         "x = np.random.default_rng(1).uniform(0, 15, (40, 3));"
-        "g = [simulate_pdf(x, PdfParams(delta2=d), n_threads=1)[1].tobytes() for d in (0.0, 1.0)];"
+        "g = [simulate_pdf(x, PdfParams(delta2=d, rstep=h), accuracy=a, n_threads=1)[1].tobytes()"
+        " for d in (0.0, 1.0) for h in (0.02, 0.1) for a in ('fast', 'direct')];"
         "print(_core.instruction_level(), hashlib.sha256(b''.join(g)).hexdigest())"
     )
 
@@ -241,3 +246,20 @@ def test_every_instruction_level_gives_the_same_bits(level: str) -> None:
     assert used in ("baseline", "avx2", "avx512")
     assert used == "baseline" or level != "baseline"
     assert digest == run("baseline")[1]
+
+
+@pytest.mark.parametrize("transform", ["exact", "diffpy"])
+def test_what_tables_do_not_serve_is_summed_directly(transform: Any) -> None:
+    """Own displacements, truncation, and pairs near the kink of the width, beside others in the same call."""
+    x = random_cluster(10)
+    mixed = Atoms("Au9Cu8O8", x)
+    mixed.set_array("biso", np.linspace(0.1, 1.2, 25))
+    close = x.copy()
+    close[1] = close[0] + [1.2, 0.0, 0.0]
+    structures = [x, mixed, Atoms("H25", x), close, Atoms("Au25", x)]
+    params = PdfParams(delta2=2.0)
+    _, direct = simulate_pdf(structures, params, transform=transform, accuracy="direct")
+    _, fast = simulate_pdf(structures, params, transform=transform)
+    same = [bool((a == b).all()) for a, b in zip(direct, fast, strict=True)]
+    assert same == [False, True, True, True, False]
+    assert np.abs(fast - direct).max() <= 1e-6 * np.abs(direct).max()

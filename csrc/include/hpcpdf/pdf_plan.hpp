@@ -32,12 +32,15 @@ struct PlanSettings {
   bool adjoint = false;  // also the tables that `gradient` needs
 };
 
-// What `gradient` finds; all sums of upstream slopes dE/dG.
+// What `gradient` finds; the derivatives are those of E, on an unchanged Q grid.
 struct PlanGradient {
-  double* g;          // (size, count) G
-  double* positions;  // (atoms, 3) dE/dx
-  double* u;          // (size,) dE/du, on an unchanged Q grid
-  double* delta2;     // (size,) dE/d(delta2)
+  double* g;          // (size, count) scale * envelope * G
+  double* misfit;     // (size,) E, if it is one
+  double* positions;  // (atoms, 3)
+  double* u;          // (size,)
+  double* delta2;     // (size,)
+  double* scale;      // (size,)
+  double* spread;     // (size,) sum of dE/dG_i G_i r_i^2: what a Gaussian envelope needs
 };
 
 class PdfPlan {
@@ -54,10 +57,11 @@ class PdfPlan {
   void simulate(const ClusterBatch& batch, const double* factors, std::size_t n_species, const double* envelope,
                 double* g, unsigned char* served, int n_threads) const;
 
-  // G and the gradient of E. Either `values` (batch.size x count) are dE/dG, or, with `misfit`, they are observed PDFs
-  // and E = sum (values - G)^2 / sum values^2. One cluster is always the work of one thread.
+  // scale * envelope * G and the gradient of E. Either `values` (batch.size x count) are dE/dG, or, with `misfit`, they
+  // are observed PDFs and E = sum (values - G)^2 / sum values^2. One cluster is always the work of one thread.
   void gradient(const ClusterBatch& batch, const double* factors, std::size_t n_species, const double* envelope,
-                const double* values, bool misfit, const PlanGradient& out, unsigned char* served, int n_threads) const;
+                double scale, const double* values, bool misfit, const PlanGradient& out, unsigned char* served,
+                int n_threads) const;
 
  private:
   // [column / lanes][row][lanes], so that a product walks through it in order.
