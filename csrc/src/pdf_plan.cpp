@@ -65,13 +65,16 @@ PdfPlan::PdfPlan(const PlanSettings& settings)
       sines_back_(0, 0) {
   if (settings.grid.n == 0 || !(settings.grid.step > 0.0)) throw std::invalid_argument("Q grid: expected points");
   if (settings.count == 0 || !(settings.r_step > 0.0)) throw std::invalid_argument("r grid: expected points");
+  if (!(settings.length >= 0.0 && settings.length < 1e6) || !(settings.d_max >= 0.0) || !(settings.d_min >= 0.0)) {
+    throw std::invalid_argument("distances: expected a length from 0 to 1e6 and limits of at least 0");
+  }
   const PeakWidth& width = settings.width;
   plain_ = width.delta1 == 0.0 && width.delta2 == 0.0 && width.qbroad == 0.0;
   bins_.per_step = 1.0 / node_step_;
   bins_.per_bin = bins_.per_step / static_cast<double>(bin_steps);
   bins_.high = std::min(settings.d_max, settings.length);
   bins_.low = std::max(settings.d_min, std::nextafter(coincident, 1.0));
-  bins_.count = bins_to(std::max(bins_.high, 0.0), node_step_) + 1;
+  bins_.count = bins_to(bins_.high, node_step_) + 1;
   n_nodes_ = bin_steps * (bins_.count - 1) + stencil;
   const double near = nearest();
   first_bin_served_ = near > 0.0 ? bins_to(near, node_step_) : 0;

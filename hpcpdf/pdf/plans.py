@@ -73,7 +73,8 @@ def longest(cluster: Cluster) -> float:
 
 def table_lengths(lengths: Floats, grid: Grid) -> Floats:
     """Length of the tables that serve clusters of these lengths, Å."""
-    doublings = np.ceil(np.log2(np.maximum(lengths / _SHORTEST, 1.0)))
+    # A little more than the box, lest rounding puts the longest pair beyond the table.
+    doublings = np.ceil(np.log2(np.maximum((1.0 + 1e-9) * lengths / _SHORTEST, 1.0)))
     return np.minimum(grid.d_max, _SHORTEST * 2.0**doublings)
 
 

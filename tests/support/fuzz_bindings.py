@@ -187,6 +187,31 @@ def case_debye(rng):
     return call, arrays
 
 
+def case_plan(rng):
+    x = atoms(rng)
+    bounds, n_q, count = offsets(rng, len(x)), int(rng.integers(0, 40)), int(rng.integers(0, 50))
+    arrays = {"positions": changed(rng, x), "envelope": changed(rng, rng.uniform(0.0, 1.0, size=count))}
+    species = None
+    if rng.random() < 0.5:
+        species = laid_out(rng, rng.integers(-1 if rng.random() < 0.2 else 0, 3, size=len(x)).astype(np.intc))
+        arrays["factors"] = changed(rng, rng.uniform(1.0, 80.0, size=(3, n_q)))
+    rest = {"qstep": 0.1, "n_q": n_q, "k_first": int(rng.integers(0, 60)), "d_min": 0.0, "d_max": 10.0, "u": 0.004}
+    rest |= {"delta1": 0.0, "delta2": float(rng.choice([0.0, 1.0])), "qbroad": 0.01, "count": count}
+    rest |= {"length": float(rng.uniform(0.0, 12.0)), "rstep": float(rng.choice([0.01, 0.5])), "first": 3}
+    back = bool(rng.random() < 0.5)
+    if back:
+        arrays["values"] = changed(rng, rng.normal(size=(len(bounds) - 1, count)))
+
+    def call(given):
+        given = {"factors": None, "species": species, "offsets": bounds, "n_threads": 2, **given}
+        plan = _core.PdfPlan(adjoint=back, **rest)
+        if back:
+            return list(plan.gradient(scale=1.0, misfit=False, **given).values())
+        return list(plan.simulate(**given))
+
+    return call, arrays
+
+
 def case_debye_atom(rng):
     x = atoms(rng)
     n_q, atom = int(rng.integers(0, 40)), int(rng.integers(0, 20))
@@ -251,7 +276,7 @@ def case_lbfgsb(rng):
 
 CASES = [
     *[case_trilaterate, case_trilaterate, case_simulate],
-    *[case_nodes, case_debye, case_debye_atom, case_sine, case_waves, case_lbfgsb],
+    *[case_nodes, case_debye, case_plan, case_debye_atom, case_sine, case_waves, case_lbfgsb],
 ]
 
 

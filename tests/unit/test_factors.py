@@ -36,7 +36,7 @@ def _predicted(positions: np.ndarray) -> AssignedDistances:
     ],
 )
 def test_the_pdf_of_a_distance_list_is_that_of_its_structure(params):
-    _, expected = simulate_pdf(TRUTH, params)
+    _, expected = simulate_pdf(TRUTH, params, accuracy="direct")
     lists = [np.linalg.norm(x[:, None] - x[None], axis=-1)[np.triu_indices(len(x), 1)] for x in TRUTH]
     found = pdf_of_distances(lists, [len(x) for x in TRUTH], params)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)

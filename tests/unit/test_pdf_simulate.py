@@ -263,3 +263,13 @@ def test_what_tables_do_not_serve_is_summed_directly(transform: Any) -> None:
     same = [bool((a == b).all()) for a, b in zip(direct, fast, strict=True)]
     assert same == [False, True, True, True, False]
     assert np.abs(fast - direct).max() <= 1e-6 * np.abs(direct).max()
+
+
+def test_pairs_as_long_as_the_tables() -> None:
+    """Tables come in lengths of 16 Å, 32 Å and so on; a pair of that length, up to rounding, still counts."""
+    rng = np.random.default_rng(11)
+    axes = rng.normal(size=(200, 3))
+    pairs = [np.array([np.zeros(3), 16.0 * axis / np.linalg.norm(axis)]) for axis in axes]
+    _, fast = simulate_pdf(pairs, PdfParams())
+    _, direct = simulate_pdf(pairs, PdfParams(), accuracy="direct")
+    assert np.abs(fast - direct).max() <= 1e-6 * np.abs(direct).max()
