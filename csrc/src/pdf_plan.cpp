@@ -126,14 +126,12 @@ void PdfPlan::fill_waves() {
       damping_[k] = std::exp(-half_step2 * 2.0 * settings_.u * q * q);
     }
   }
-  std::vector<double> sine(grid.n), cosine(grid.n);
+  std::vector<double> sine(waves_.blocks * lanes, 0.0), cosine(grid.n);
   for (std::size_t m = 0; m < n_nodes_; ++m) {
     const double d = node(m), a = plain_ ? 0.0 : half_step2 * settings_.width.variance(d, 2.0 * settings_.u);
     pdf_kernels().wave_table(1.0 / d, grid.step * d, a, grid.n, sine.data(), cosine.data());
-    for (std::size_t k = 0; k < grid.n; ++k) {
-      waves_.at(m, k) = sine[k];
-      if (settings_.adjoint) waves_back_.at(k, m) = sine[k];
-    }
+    for (std::size_t k = 0; k < sine.size(); k += lanes) std::copy_n(sine.data() + k, lanes, &waves_.at(m, k));
+    for (std::size_t k = 0; settings_.adjoint && k < grid.n; ++k) waves_back_.at(k, m) = sine[k];
   }
 }
 
