@@ -14,7 +14,8 @@ from hpcpdf.errors import ConfigError
 from hpcpdf.pdf.grids import Grid, extended_grid, r_grid
 from hpcpdf.pdf.params import B_PER_U, PdfParams
 from hpcpdf.pdf.scattering import scattering_factors
-from hpcpdf.pdf.simulate import Cluster, Structure, as_clusters, debye_f, sine_exact, thread_count
+from hpcpdf.pdf.clusters import Cluster, Structure, as_clusters
+from hpcpdf.pdf.simulate import debye_f, sine_exact, thread_count
 
 Floats = NDArray[np.float64]
 
@@ -41,7 +42,7 @@ class State:
 class IncrementalPdf:
     """G(r) after adding, removing or moving one atom, for the work of that atom's pairs: O(n) instead of O(n^2).
 
-    The numbers are those of ``simulate_pdf`` (direct sum, exact transform), with its limits and its truncation, but for
+    The numbers are those of ``simulate_pdf(..., accuracy="direct")`` with the exact transform, with its limits and its truncation, but for
     rounding, of which every change leaves a little: after 10 000 moves less than 1e-11 of max|G|. A structure that has
     lost most of its atoms keeps the rounding of the large one. `refresh` removes it.
 
@@ -80,7 +81,7 @@ class IncrementalPdf:
         cluster = clusters[0]
         self.params = params
         self.r: Floats = r_grid(params)
-        self.grid: Grid = extended_grid(params, cluster.u_max if len(cluster.u) else params.uiso)
+        self.grid: Grid = extended_grid(params, cluster.u_max if len(cluster.positions) else params.uiso)
         self._n_threads = thread_count(n_threads)
         self._envelope: Floats = params.scale * np.exp(-0.5 * (params.qdamp * self.r) ** 2)
         self._symbols: list[str] = []
@@ -88,7 +89,7 @@ class IncrementalPdf:
         species = None
         if cluster.symbols is not None:
             species = np.array([self._kind(symbol) for symbol in cluster.symbols], dtype=np.intc)
-        self.state = State(cluster.positions.copy(), cluster.u, species, np.zeros(self.grid.n_q))
+        self.state = State(cluster.positions.copy(), cluster.atoms_u.copy(), species, np.zeros(self.grid.n_q))
         self.refresh()
 
     @property

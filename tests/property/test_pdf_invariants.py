@@ -25,7 +25,7 @@ class Level:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-LEVELS = {"direct": Level(1e-12)}
+LEVELS = {"direct": Level(1e-12, {"accuracy": "direct"}), "fast": Level(1e-6, {"accuracy": "fast"})}
 SEEDS = st.integers(0, 2**32 - 1)
 SEEDED = settings(max_examples=25, deadline=None, derandomize=True)
 

@@ -38,7 +38,7 @@ def change(pdf: IncrementalPdf, rng: np.random.Generator, kind: str) -> None:
 
 
 def anew(pdf: IncrementalPdf, kind: str) -> np.ndarray:
-    return simulate_pdf(pdf.positions if kind == "bare" else pdf.atoms, pdf.params, n_threads=1)[1]
+    return simulate_pdf(pdf.positions if kind == "bare" else pdf.atoms, pdf.params, accuracy="direct", n_threads=1)[1]
 
 
 def distance(a: np.ndarray, b: np.ndarray) -> float:
@@ -78,7 +78,7 @@ def test_lattices_keep_their_merged_distances_apart_from_rounding() -> None:
     pdf = IncrementalPdf(lattice, PdfParams())
     for i in rng.permutation(len(lattice)):
         pdf.move(int(i), lattice[i] + [0.0, 0.0, 0.3])
-    assert distance(pdf.g, simulate_pdf(lattice, PdfParams())[1]) <= 1e-11
+    assert distance(pdf.g, simulate_pdf(lattice, PdfParams(), accuracy="direct")[1]) <= 1e-11
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -112,7 +112,7 @@ def test_from_nothing_and_back(empty: Any) -> None:
     assert not pdf.g.any()
     for point in np.random.default_rng(6).uniform(0.0, 6.0, (4, 3)):
         pdf.add(point, "Au" if isinstance(empty, Atoms) else None)
-    expected = simulate_pdf(pdf.positions, PdfParams())[1]
+    expected = simulate_pdf(pdf.positions, PdfParams(), accuracy="direct")[1]
     assert distance(pdf.g, expected) <= (1e-6 if isinstance(empty, Atoms) else 1e-13)  # truncation by f^2
     for _ in range(4):
         assert pdf.g.any() == (len(pdf) > 1)
