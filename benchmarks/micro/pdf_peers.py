@@ -31,6 +31,7 @@ from threadpoolctl import threadpool_limits
 from hpcpdf import PdfParams, simulate_pdf
 from hpcpdf.launch.bench import ball, machine_facts
 from hpcpdf.launch.doctor import available_cpus
+from hpcpdf.launch.peers import numpy_pdf
 from hpcpdf.pdf.grids import extended_grid, r_grid
 from hpcpdf.pdf.incremental import IncrementalPdf
 from hpcpdf.pdf.kernel import NodeKernel
@@ -77,6 +78,12 @@ def nodes(params: PdfParams, threads: int) -> Engine:
     return lambda clusters: kernel.histogram(clusters) @ matrix / np.array([[len(x)] for x in clusters])
 
 
+def numpy_plain(params: PdfParams, threads: int) -> Engine:
+    """The equation as one writes it down: a sine and a Gaussian for every pair and Q, all pairs at once."""
+    r = r_grid(params)
+    return lambda clusters: numpy_pdf(clusters, params, r)
+
+
 def numpy_sum(params: PdfParams, threads: int, *, sums: Sums, merge: bool = False) -> Engine:
     """float64; one width for all pairs, so that the Gaussian is applied once."""
     grid, r = extended_grid(params, params.uiso), r_grid(params)
@@ -96,7 +103,7 @@ def numpy_sum(params: PdfParams, threads: int, *, sums: Sums, merge: bool = Fals
 
 
 def sines(d: Array, weight: Array, q: Array) -> Array:
-    """One sine for every pair and Q, as one writes it down."""
+    """One sine for every pair and Q, in blocks that stay in the cache."""
     phase = np.multiply.outer(d, q)
     return weight @ np.sin(phase, out=phase)
 
@@ -145,6 +152,7 @@ def debye_calculator(params: PdfParams, threads: int, *, pair_sum: str) -> Engin
 def peers() -> list[Peer]:
     name, merged = f"NumPy {np.__version__}", partial(numpy_sum, sums=sines, merge=True)
     found = [
+        Peer(f"{name}, plain", numpy_plain, 1e-6, threaded=False),
         Peer(f"{name}, sines", partial(numpy_sum, sums=sines), 1e-6, threaded=False),
         Peer(f"{name}, recurrence", partial(numpy_sum, sums=recurrence), 1e-6, threaded=False),
         Peer(f"{name}, equal distances merged", merged, 1e-6, threaded=False, kinds=("lattice",)),

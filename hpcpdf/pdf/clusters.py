@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -90,7 +91,9 @@ def _from_array(item: Any, params: PdfParams, where: str) -> Cluster:
         raise ConfigError(f"{where}: expected an (n, 3) array of numbers or ase.Atoms") from None
     if positions.ndim != 2 or positions.shape[1] != 3:
         raise ConfigError(f"{where}: expected positions of shape (n, 3), got {positions.shape}")
-    if not np.isfinite(positions).all():
+    flat = positions.ravel()
+    # A finite sum of squares is the quick answer; an infinite one can have overflowed.
+    if not math.isfinite(flat.dot(flat)) and not np.isfinite(flat).all():
         raise ConfigError(f"{where}: positions hold NaN or infinity")
     return Cluster(positions, params.uiso, None)
 

@@ -148,7 +148,7 @@ def _gradient(
         none = np.zeros(0)
         return PdfGradient(r, np.zeros((0, len(r))), (), none, none, none, none, none), none
     joined = Joined.of(zoomed, params, grid)
-    lengths = table_lengths(np.array([longest(cluster) for cluster in zoomed]), grid)
+    lengths = table_lengths(longest(zoomed), grid)
     if not fits(2.0 * lengths, grid, points).all():
         raise ConfigError("the tables for these parameters are too large; lower rmax or qmax, or raise rstep")
     plan = plan_for(params, grid, params.uiso, points, float(lengths.max()), adjoint=True)

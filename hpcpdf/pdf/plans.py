@@ -64,11 +64,17 @@ class Joined:
         return cls(positions, offsets, species, factors.reshape(len(known), grid.n_q))
 
 
-def longest(cluster: Cluster) -> float:
-    """Diagonal of the box around a cluster, Å: no pair is longer."""
-    if len(cluster.positions) == 0:
-        return 0.0
-    return math.hypot(*(cluster.positions.max(axis=0) - cluster.positions.min(axis=0)).tolist())
+def longest(clusters: Sequence[Cluster]) -> Floats:
+    """Diagonals of the boxes around clusters, (B,), Å: no pair is longer."""
+    found = np.zeros(len(clusters))
+    some = np.flatnonzero([len(cluster.positions) for cluster in clusters])
+    if some.size:
+        positions = [clusters[i].positions for i in some]
+        starts = np.cumsum([0, *(len(item) for item in positions[:-1])])
+        joined = np.concatenate(positions)
+        sides = np.maximum.reduceat(joined, starts) - np.minimum.reduceat(joined, starts)
+        found[some] = np.sqrt((sides**2).sum(axis=1))
+    return found
 
 
 def table_lengths(lengths: Floats, grid: Grid) -> Floats:

@@ -113,25 +113,30 @@ def _simulate_native(
     # Structures share tables, a Debye sum and a transform when they share a grid and are of the same kind.
     groups = sharing([(item.u_max, item.common_u, item.symbols is None) for item in clusters])
     found = [
-        _simulate_group([clusters[i] for i in group], params, transform, accuracy, r, n_threads) for group in groups
+        _simulate_group([clusters[i] for i in group], params, transform, accuracy, r, envelope, n_threads)
+        for group in groups
     ]
     if len(found) == 1:
-        g = found[0]
-    else:
-        g = np.zeros((len(clusters), len(r)))
-        for group, rows in zip(groups, found, strict=True):
-            g[group] = rows
-    g *= envelope
+        return r, found[0]
+    g = np.zeros((len(clusters), len(r)))
+    for group, rows in zip(groups, found, strict=True):
+        g[group] = rows
     return r, g
 
 
 def _simulate_group(
-    clusters: list[Cluster], params: PdfParams, transform: Transform, accuracy: Accuracy, r: Floats, n_threads: int
+    clusters: list[Cluster],
+    params: PdfParams,
+    transform: Transform,
+    accuracy: Accuracy,
+    r: Floats,
+    envelope: Floats,
+    n_threads: int,
 ) -> Floats:
-    """G of clusters with one Q grid and one Biso, without scale and envelope; shape (B, R)."""
+    """G of clusters with one Q grid and one Biso, shape (B, R); `envelope` has the scale in it."""
     grid = extended_grid(params, clusters[0].u_max)
     if accuracy == "fast":
-        g, served = _by_tables(clusters, params, grid, transform, r, n_threads)
+        g, served = _by_tables(clusters, params, grid, transform, r, envelope, n_threads)
         if served.all():
             return g
         left = np.flatnonzero(~served)
@@ -139,12 +144,18 @@ def _simulate_group(
         g, left = np.empty((len(clusters), len(r))), np.arange(len(clusters))
     f = debye_f([clusters[i] for i in left], params, grid, n_threads)
     sine = sine_exact if transform == "exact" else sine_interpolated
-    g[left] = sine(f, grid, r, params.rstep, n_threads)
+    g[left] = envelope * sine(f, grid, r, params.rstep, n_threads)
     return g
 
 
 def _by_tables(
-    clusters: list[Cluster], params: PdfParams, grid: Grid, transform: Transform, r: Floats, n_threads: int
+    clusters: list[Cluster],
+    params: PdfParams,
+    grid: Grid,
+    transform: Transform,
+    r: Floats,
+    envelope: Floats,
+    n_threads: int,
 ) -> tuple[Floats, NDArray[np.bool_]]:
     """G by tables, shape (B, R), and which rows it is good for.
 
@@ -157,7 +168,7 @@ def _by_tables(
     points = Points(params.rstep, lower_index(params.rmin, params.rstep), len(r))
     if transform == "diffpy":
         points, index, weight = interpolation(grid, r, params.rstep)
-    lengths = table_lengths(np.array([longest(cluster) for cluster in clusters]), grid)
+    lengths = table_lengths(longest(clusters), grid)
     suited = fits(lengths, grid, points)
     suited &= [not is_truncated(cluster.symbols, u, params, grid) for cluster in clusters]
     if not suited.any():
@@ -165,10 +176,15 @@ def _by_tables(
     joined = Joined.of([cluster for cluster, good in zip(clusters, suited, strict=True) if good], params, grid)
     plan = plan_for(params, grid, u, points, float(lengths[suited].max()))
     g, served[suited] = plan.simulate(
-        joined.positions, joined.offsets, joined.species, joined.factors, np.ones(points.count), n_threads
+        joined.positions,
+        joined.offsets,
+        joined.species,
+        joined.factors,
+        envelope if transform == "exact" else np.ones(points.count),
+        n_threads,
     )
     if transform == "diffpy":
-        g = (1.0 - weight) * g[:, index] + weight * g[:, index + 1]
+        g = envelope * ((1.0 - weight) * g[:, index] + weight * g[:, index + 1])
     if suited.all():
         return g, served
     rows = np.empty((len(clusters), len(r)))
