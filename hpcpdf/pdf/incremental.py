@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from hpcpdf import _core
 from hpcpdf.errors import ConfigError
+from hpcpdf.pdf.clusters import Cluster, Structure, as_clusters
 from hpcpdf.pdf.grids import Grid, extended_grid, r_grid
 from hpcpdf.pdf.params import B_PER_U, PdfParams
 from hpcpdf.pdf.scattering import scattering_factors
-from hpcpdf.pdf.clusters import Cluster, Structure, as_clusters
 from hpcpdf.pdf.simulate import debye_f, sine_exact, thread_count
 
 Floats = NDArray[np.float64]
@@ -42,9 +42,9 @@ class State:
 class IncrementalPdf:
     """G(r) after adding, removing or moving one atom, for the work of that atom's pairs: O(n) instead of O(n^2).
 
-    The numbers are those of ``simulate_pdf(..., accuracy="direct")`` with the exact transform, with its limits and its truncation, but for
-    rounding, of which every change leaves a little: after 10 000 moves less than 1e-11 of max|G|. A structure that has
-    lost most of its atoms keeps the rounding of the large one. `refresh` removes it.
+    The numbers are those of ``simulate_pdf(..., accuracy="direct")`` with the exact transform, its limits and its
+    truncation, but for rounding, of which every change leaves a little: after 10 000 moves less than 1e-11 of max|G|.
+    A structure that has lost most of its atoms keeps the rounding of the large one. `refresh` removes it.
 
     The Q grid follows from the parameters and the largest displacement parameter at construction (without atoms: that
     of the parameters) and stays, where ``simulate_pdf`` moves it in whole steps with the largest one present.

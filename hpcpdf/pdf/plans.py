@@ -67,8 +67,8 @@ class Joined:
 def longest(clusters: Sequence[Cluster]) -> Floats:
     """Diagonals of the boxes around clusters, (B,), Å: no pair is longer."""
     found = np.zeros(len(clusters))
-    some = np.flatnonzero([len(cluster.positions) for cluster in clusters])
-    if some.size:
+    some = [i for i, cluster in enumerate(clusters) if len(cluster.positions)]
+    if some:
         positions = [clusters[i].positions for i in some]
         starts = np.cumsum([0, *(len(item) for item in positions[:-1])])
         joined = np.concatenate(positions)
