@@ -1,5 +1,6 @@
 // Clusters through the tables of a plan, and slopes back through their transposes.
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 
 #include "hpcpdf/parallel.hpp"
@@ -233,18 +234,17 @@ std::vector<AlignedDoubles> PdfPlan::large_moments(const ClusterBatch& batch, st
 
 namespace {
 
-// Calls work(first, last) for groups of at most row_tile clusters that are not cut into parts, with a worker for each
-// task. A few large clusters are shared evenly: they have more work in their pairs than in the tables.
+// Calls work(worker, first, last) for groups of at most row_tile clusters, with one worker a thread. A few large
+// clusters are shared evenly: they have more work in their pairs than in the tables.
 template <class MakeWorker, class Work>
 void for_groups(const ClusterBatch& batch, int n_threads, const MakeWorker& make_worker, const Work& work) {
   const std::size_t threads = static_cast<std::size_t>(std::max(n_threads, 1));
   const std::size_t size = std::max<std::size_t>(1, std::min(row_tile, (batch.size + threads - 1) / threads));
-  const std::size_t groups = (batch.size + size - 1) / size, tasks = std::min(groups, 4 * threads);
-  parallel_for(tasks, n_threads, [&](std::size_t task) {
+  const std::size_t groups = (batch.size + size - 1) / size;
+  std::atomic<std::size_t> next{0};
+  parallel_for(std::min(groups, threads), n_threads, [&](std::size_t) {
     auto worker = make_worker();
-    for (std::size_t g = task; g < groups; g += tasks) {
-      work(worker, g * size, std::min(batch.size, (g + 1) * size));
-    }
+    for (std::size_t g = next++; g < groups; g = next++) work(worker, g * size, std::min(batch.size, (g + 1) * size));
   });
 }
 

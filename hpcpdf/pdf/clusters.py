@@ -55,11 +55,11 @@ class Cluster:
 def as_clusters(structures: Structure | Sequence[Structure], params: PdfParams) -> tuple[list[Cluster], bool]:
     """Check structures; the flag tells whether a single one was given."""
     if isinstance(structures, Atoms):
-        return [_from_atoms(structures, params, "structure")], True
+        return [_from_atoms(structures, params, None)], True
     if hasattr(structures, "__array__"):
         structures = np.asarray(structures)
     if _is_positions(structures):
-        return [_from_array(structures, params, "structure")], True
+        return [_from_array(structures, params, None)], True
     try:
         items = list(structures)  # type: ignore[arg-type]
     except TypeError:
@@ -68,11 +68,10 @@ def as_clusters(structures: Structure | Sequence[Structure], params: PdfParams) 
         ) from None
     clusters = []
     for index, item in enumerate(items):
-        where = f"structures[{index}]"
         if isinstance(item, Atoms):
-            clusters.append(_from_atoms(item, params, where))
+            clusters.append(_from_atoms(item, params, index))
         else:
-            clusters.append(_from_array(item, params, where))
+            clusters.append(_from_array(item, params, index))
     return clusters, False
 
 
@@ -84,26 +83,30 @@ def _is_positions(structures: Any) -> bool:
     return np.ndim(structures[0]) == 1
 
 
-def _from_array(item: Any, params: PdfParams, where: str) -> Cluster:
+def _where(index: int | None) -> str:
+    return "structure" if index is None else f"structures[{index}]"
+
+
+def _from_array(item: Any, params: PdfParams, index: int | None) -> Cluster:
     try:
         positions = np.ascontiguousarray(item, dtype=np.float64)
     except (TypeError, ValueError):
-        raise ConfigError(f"{where}: expected an (n, 3) array of numbers or ase.Atoms") from None
+        raise ConfigError(f"{_where(index)}: expected an (n, 3) array of numbers or ase.Atoms") from None
     if positions.ndim != 2 or positions.shape[1] != 3:
-        raise ConfigError(f"{where}: expected positions of shape (n, 3), got {positions.shape}")
+        raise ConfigError(f"{_where(index)}: expected positions of shape (n, 3), got {positions.shape}")
     flat = positions.ravel()
     # A finite sum of squares is the quick answer; an infinite one can have overflowed.
     if not math.isfinite(flat.dot(flat)) and not np.isfinite(flat).all():
-        raise ConfigError(f"{where}: positions hold NaN or infinity")
+        raise ConfigError(f"{_where(index)}: positions hold NaN or infinity")
     return Cluster(positions, params.uiso, None)
 
 
-def _from_atoms(atoms: Atoms, params: PdfParams, where: str) -> Cluster:
-    bare = _from_array(atoms.positions, params, where)
+def _from_atoms(atoms: Atoms, params: PdfParams, index: int | None) -> Cluster:
+    bare = _from_array(atoms.positions, params, index)
     symbols = tuple(atoms.symbols)
     if "biso" not in atoms.arrays:
         return replace(bare, symbols=symbols)
     u = np.asarray(atoms.arrays["biso"], dtype=np.float64) / B_PER_U
     if u.shape != (len(symbols),) or not np.isfinite(u).all() or (u < 0.0).any():
-        raise ConfigError(f'{where}: the array "biso" must hold one value >= 0 (Å^2) for each atom')
+        raise ConfigError(f'{_where(index)}: the array "biso" must hold one value >= 0 (Å^2) for each atom')
     return Cluster(bare.positions, float(u[0]) if len(u) and (u == u[0]).all() else u, symbols)

@@ -12,7 +12,7 @@ from hpcpdf.errors import ConfigError
 from hpcpdf.pdf.clusters import Cluster, Structure, as_clusters
 from hpcpdf.pdf.grids import extended_grid, lower_index, r_grid
 from hpcpdf.pdf.params import B_PER_U, PdfParams
-from hpcpdf.pdf.plans import Joined, Points, fits, is_truncated, longest, plan_for, table_lengths
+from hpcpdf.pdf.plans import Joined, Points, fits, is_truncated, plan_for, table_lengths
 from hpcpdf.pdf.simulate import thread_count
 
 Floats = NDArray[np.float64]
@@ -148,7 +148,7 @@ def _gradient(
         none = np.zeros(0)
         return PdfGradient(r, np.zeros((0, len(r))), (), none, none, none, none, none), none
     joined = Joined.of(zoomed, params, grid)
-    lengths = table_lengths(longest(zoomed), grid)
+    lengths = table_lengths(joined.diagonals(), grid)
     if not fits(2.0 * lengths, grid, points).all():
         raise ConfigError("the tables for these parameters are too large; lower rmax or qmax, or raise rstep")
     plan = plan_for(params, grid, params.uiso, points, float(lengths.max()), adjoint=True)

@@ -63,18 +63,16 @@ class Joined:
         factors = np.array([scattering_factors(symbol, grid.q, params.radiation) for symbol in known])
         return cls(positions, offsets, species, factors.reshape(len(known), grid.n_q))
 
-
-def longest(clusters: Sequence[Cluster]) -> Floats:
-    """Diagonals of the boxes around clusters, (B,), Å: no pair is longer."""
-    found = np.zeros(len(clusters))
-    some = [i for i, cluster in enumerate(clusters) if len(cluster.positions)]
-    if some:
-        positions = [clusters[i].positions for i in some]
-        starts = np.cumsum([0, *(len(item) for item in positions[:-1])])
-        joined = np.concatenate(positions)
-        sides = np.maximum.reduceat(joined, starts) - np.minimum.reduceat(joined, starts)
-        found[some] = np.sqrt((sides**2).sum(axis=1))
-    return found
+    def diagonals(self) -> Floats:
+        """Diagonals of the boxes around the clusters, (B,), Å: no pair is longer."""
+        found = np.zeros(len(self.offsets) - 1)
+        offsets = self.offsets.astype(np.intp)
+        some = np.flatnonzero(np.diff(offsets))
+        if some.size:
+            starts = offsets[some]
+            sides = np.maximum.reduceat(self.positions, starts) - np.minimum.reduceat(self.positions, starts)
+            found[some] = np.sqrt((sides**2).sum(axis=1))
+        return found
 
 
 def table_lengths(lengths: Floats, grid: Grid) -> Floats:

@@ -22,7 +22,6 @@ from hpcpdf.pdf.plans import (
     fits,
     interpolation,
     is_truncated,
-    longest,
     plan_for,
     sharing,
     table_lengths,
@@ -168,12 +167,14 @@ def _by_tables(
     points = Points(params.rstep, lower_index(params.rmin, params.rstep), len(r))
     if transform == "diffpy":
         points, index, weight = interpolation(grid, r, params.rstep)
-    lengths = table_lengths(longest(clusters), grid)
+    joined = Joined.of(clusters, params, grid)
+    lengths = table_lengths(joined.diagonals(), grid)
     suited = fits(lengths, grid, points)
     suited &= [not is_truncated(cluster.symbols, u, params, grid) for cluster in clusters]
     if not suited.any():
         return np.empty((len(clusters), len(r))), served
-    joined = Joined.of([cluster for cluster, good in zip(clusters, suited, strict=True) if good], params, grid)
+    if not suited.all():
+        joined = Joined.of([cluster for cluster, good in zip(clusters, suited, strict=True) if good], params, grid)
     plan = plan_for(params, grid, u, points, float(lengths[suited].max()))
     g, served[suited] = plan.simulate(
         joined.positions,
