@@ -176,10 +176,10 @@ def _version(package: str) -> str | None:
         return None
 
 
-def structures(n: int, kind: str) -> list[Array]:
+def structures(n: int, kind: str, count: int) -> list[Array]:
     rng = np.random.default_rng(n)
     noise = 0.02 if kind == "displaced" else 0.0
-    return [ball(n, rng) + rng.normal(scale=noise, size=(n, 3)) for _ in range(BATCH[n])]
+    return [ball(n, rng) + rng.normal(scale=noise, size=(n, 3)) for _ in range(count)]
 
 
 def seconds(call: Callable[[], object]) -> float:
@@ -223,7 +223,7 @@ def measured(peer: Peer, rstep: float, kind: str, threads: int, rounds: int) -> 
         if expected > MOST_SECONDS:
             row["left_out"] = f"a structure would last about {expected:.0f} s"
             continue
-        kernel, engine, clusters = ours(params, threads), peer.make(params, threads), structures(n, kind)
+        kernel, engine, clusters = ours(params, threads), peer.make(params, threads), structures(n, kind, BATCH[n])
         few = clusters[: max(1, int(1.0 / expected))] if expected else clusters
         answer, wanted = engine(few[:1]), ours(params, threads, **(peer.reference or {}))(few[:1])
         difference = float(np.abs(answer - wanted).max() / np.abs(wanted).max())
@@ -241,10 +241,10 @@ def measured(peer: Peer, rstep: float, kind: str, threads: int, rounds: int) -> 
 
 
 def scaling(params: PdfParams, threads: int, rounds: int) -> list[dict[str, Any]]:
-    """All cores beside one."""
+    """All cores beside one, on larger batches."""
     rows = []
     for n in BATCH:
-        clusters = structures(n, "displaced")
+        clusters = structures(n, "displaced", 8 * BATCH[n])
         one, every = ours(params, 1), ours(params, threads)
         ratio = pairs(_rounds(n, rounds), partial(every, clusters), partial(one, clusters))[2]
         rows.append({"atoms": n, "threads": threads, "ratio": ratio})
@@ -262,7 +262,7 @@ def moves(params: PdfParams, rounds: int) -> list[dict[str, Any]]:
     """One move of IncrementalPdf with the G after it, beside a new sum over the structure, on one core."""
     rows = []
     for n in (98, 309, 923):
-        cluster = structures(n, "displaced")[0]
+        cluster = structures(n, "displaced", 1)[0]
         one = partial(_move, IncrementalPdf(cluster, params), cluster, np.random.default_rng(0))
         move, _, ratio = pairs(rounds, one, partial(ours(params, 1), [cluster]))
         rows.append({"atoms": n, "microseconds_of_move": round(1e6 * move, 1), "ratio": ratio})

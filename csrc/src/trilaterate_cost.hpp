@@ -220,43 +220,49 @@ struct LaneCost {
   V operator()(const V* x, V* g) const {
     V cost{};
     for (int k = 0; k < 3 * n; ++k) g[k] = V{};
-    for (int b = 0; b < n; b += kBlock) {
-      const int end = b + kBlock < n ? b + kBlock : n;
-      if (end > least) {
-        block<true>(x, g, b, end, cost);
-      } else {
-        block<false>(x, g, b, end, cost);
-      }
-    }
+    for (int b = 0; b < n; b += kBlock) block(x, g, b, b + kBlock < n ? b + kBlock : n, cost);
     for (int i = 0; i < n; ++i) anchor(x, g, i, cost);
     return cost;
   }
 
  private:
-  template <bool kMasked>
   HPCPDF_INLINE void block(const V* x, V* g, int b, int end, V& cost) const {
     const V* d = distances + pairs(b);
     for (int i = 0; i < b; i += 2) {
-      two_rows<kMasked>(x, g, i, b, end, d - b, d + (end - b) - b, Force<R>(), Force<R>(), cost);
+      two_rows(x, g, i, b, end, d - b, d + (end - b) - b, Force<R>(), Force<R>(), cost);
       d += 2 * (end - b);
     }
     for (int i = b; i + 1 < end; i += 2) {
       Force<R> on0, on1;
       const V dx = x[3 * i] - x[3 * i + 3], dy = x[3 * i + 1] - x[3 * i + 4], dz = x[3 * i + 2] - x[3 * i + 5];
-      const V f = pair<R, kMasked>(dx, dy, dz, d[0], valid[i + 1], on0, cost);
+      const V f = pair<R, true>(dx, dy, dz, d[0], valid[i + 1], on0, cost);
       on1.x -= f * dx;
       on1.y -= f * dy;
       on1.z -= f * dz;
-      two_rows<kMasked>(x, g, i, i + 2, end, d - (i + 1), d + (end - i - 1) - (i + 2), on0, on1, cost);
+      two_rows(x, g, i, i + 2, end, d - (i + 1), d + (end - i - 1) - (i + 2), on0, on1, cost);
       d += (end - i - 1) + (end - i - 2);
     }
   }
 
-  // Atoms i and i + 1 against those of [first, end): two at a time share the loads and stores of atom j.
-  template <bool kMasked>
+  // Atoms i and i + 1 against those of [first, end).
   HPCPDF_INLINE void two_rows(const V* x, V* g, int i, int first, int end, const V* d0, const V* d1, Force<R> on0,
                               Force<R> on1, V& cost) const {
     ahead->fetch();
+    const int all = least < first ? first : least < end ? least : end;
+    columns<false>(x, g, i, first, all, d0, d1, on0, on1, cost);
+    columns<true>(x, g, i, all, end, d0, d1, on0, on1, cost);
+    g[3 * i] += on0.x;
+    g[3 * i + 1] += on0.y;
+    g[3 * i + 2] += on0.z;
+    g[3 * i + 3] += on1.x;
+    g[3 * i + 4] += on1.y;
+    g[3 * i + 5] += on1.z;
+  }
+
+  // Two atoms i share the loads and stores of atom j. Masked: not every structure has an atom j.
+  template <bool kMasked>
+  HPCPDF_INLINE void columns(const V* x, V* g, int i, int first, int end, const V* d0, const V* d1, Force<R>& on0,
+                             Force<R>& on1, V& cost) const {
     const V x0 = x[3 * i], y0 = x[3 * i + 1], z0 = x[3 * i + 2];
     const V x1 = x[3 * i + 3], y1 = x[3 * i + 4], z1 = x[3 * i + 5];
     for (int j = first; j < end; ++j) {
@@ -270,12 +276,6 @@ struct LaneCost {
       g[3 * j + 1] = gy - f * dy;
       g[3 * j + 2] = gz - f * dz;
     }
-    g[3 * i] += on0.x;
-    g[3 * i + 1] += on0.y;
-    g[3 * i + 2] += on0.z;
-    g[3 * i + 3] += on1.x;
-    g[3 * i + 4] += on1.y;
-    g[3 * i + 5] += on1.z;
   }
 
   HPCPDF_INLINE void anchor(const V* x, V* g, int i, V& cost) const {
