@@ -39,6 +39,16 @@ std::unique_ptr<Plan> make_plan(double qstep, std::size_t n_q, std::size_t k_fir
   return std::make_unique<Plan>(settings);
 }
 
+double plan_bytes(double qstep, std::size_t n_q, double length, double rstep, std::size_t count, bool adjoint) {
+  hpcpdf::PlanSettings settings;
+  settings.grid = {qstep, n_q};
+  settings.length = length;
+  settings.r_step = rstep;
+  settings.count = count;
+  settings.adjoint = adjoint;
+  return hpcpdf::PdfPlan::bytes(settings);
+}
+
 py::tuple simulate(const Plan& plan, const Doubles& positions, const Offsets& offsets, const py::object& species,
                    const py::object& factors, const Doubles& envelope, int n_threads) {
   const Clusters clusters(positions, offsets, species, factors, plan.settings.grid.n);
@@ -90,6 +100,8 @@ void register_pdf_plan(py::module_& m) {
       .def(py::init(&make_plan), py::kw_only(), arg("qstep"), arg("n_q"), arg("k_first"), arg("delta1"), arg("delta2"),
            arg("qbroad"), arg("u"), arg("d_min"), arg("d_max"), arg("length"), arg("rstep"), arg("first"), arg("count"),
            arg("adjoint"))
+      .def_static("bytes", &plan_bytes, py::kw_only(), arg("qstep"), arg("n_q"), arg("length"), arg("rstep"),
+                  arg("count"), arg("adjoint"), "About what the tables of a plan take.")
       .def_property_readonly(
           "nearest", [](const Plan& plan) { return plan.plan.nearest(); }, "Shorter pairs are not served, Å.")
       .def("simulate", &simulate, arg("positions"), arg("offsets"), arg("species").none(true),

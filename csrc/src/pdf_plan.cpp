@@ -50,6 +50,12 @@ KaiserBessel window_for(const QGrid& grid, double coarse_step) {
   return {0.5 * static_cast<double>(window) * (2.0 * pi - highest_q(grid) * coarse_step)};
 }
 
+// Points of G to one of the coarse grid.
+std::size_t spread_for(const PlanSettings& settings) {
+  const double finest = pi / (oversampling * highest_q(settings.grid) * settings.r_step);
+  return static_cast<std::size_t>(std::max(1.0, std::min(finest, static_cast<double>(most_spread))));
+}
+
 std::size_t bins_to(double length, double node_step) {
   return static_cast<std::size_t>(length / (static_cast<double>(bin_steps) * node_step)) + 1;
 }
@@ -76,11 +82,10 @@ PdfPlan::PdfPlan(const PlanSettings& settings)
   bins_.low = std::max(settings.d_min, std::nextafter(coincident, 1.0));
   bins_.count = bins_to(bins_.high, node_step_) + 1;
   n_nodes_ = bin_steps * (bins_.count - 1) + stencil;
-  const double near = nearest();
-  first_bin_served_ = near > 0.0 ? bins_to(near, node_step_) : 0;
+  const double kink = reach_of_kink();
+  first_bin_served_ = kink > 0.0 ? bins_to(kink, node_step_) : 0;
 
-  const double finest = pi / (oversampling * highest_q(settings.grid) * settings.r_step);
-  spread_ = static_cast<std::size_t>(std::max(1.0, std::min(finest, static_cast<double>(most_spread))));
+  spread_ = spread_for(settings);
   n_padded_ = (spread_ + lanes - 1) / lanes * lanes;
   const std::size_t first_cell = settings.first / spread_;
   n_cells_ = (settings.first + settings.count - 1) / spread_ - first_cell + 1;
@@ -95,7 +100,15 @@ PdfPlan::PdfPlan(const PlanSettings& settings)
   fill_sines();
 }
 
-double PdfPlan::nearest() const {
+double PdfPlan::bytes(const PlanSettings& settings) {
+  const double nodes = settings.length * highest_q(settings.grid) / node_phase;
+  const double coarse = static_cast<double>(settings.count) / static_cast<double>(spread_for(settings)) + window;
+  return (settings.adjoint ? 2.0 : 1.0) * sizeof(double) * static_cast<double>(settings.grid.n) * (nodes + coarse);
+}
+
+double PdfPlan::nearest() const { return static_cast<double>(first_bin_served_ * bin_steps) * node_step_; }
+
+double PdfPlan::reach_of_kink() const {
   const PeakWidth& width = settings_.width;
   if (width.delta1 == 0.0 && width.delta2 == 0.0) return 0.0;
   // R rises with d; its zero lies at or below that of 1 - delta1/d - delta2/d^2.
@@ -106,7 +119,8 @@ double PdfPlan::nearest() const {
   }
   // Above it the damping exp(-u Q^2 R) must vary more slowly than the waves, by 1/40 of its scale d a node.
   const double steps = static_cast<double>(stencil);
-  return std::max({high + steps * node_step_, 40.0 * node_step_, 4.0 * settings_.u * highest_q(settings_.grid)});
+  return std::max({high + steps * node_step_, static_cast<double>(close_nodes) * node_step_,
+                   4.0 * settings_.u * highest_q(settings_.grid)});
 }
 
 double PdfPlan::node(std::size_t m) const {

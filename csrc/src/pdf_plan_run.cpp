@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <limits>
 
 #include "hpcpdf/parallel.hpp"
 #include "hpcpdf/pdf_plan.hpp"
@@ -331,7 +332,9 @@ void PdfPlan::Worker::pull_back(std::size_t last, const double* slopes, const Pl
         by_delta2 += settings.u / (d * d) * part;
       }
       out.u[first_ + row.cluster] += by_u;
-      out.delta2[first_ + row.cluster] += by_delta2;
+      // With delta2 above zero such close pairs are not served.
+      const bool close = plan_.plain_ && node_begin(row) < close_nodes + 2;
+      out.delta2[first_ + row.cluster] += close ? std::numeric_limits<double>::quiet_NaN() : by_delta2;
       coefficients.assign((plan_.bins_.count + 1) * stencil, 0.0);
       pdf_kernels().nodes_to_slopes(stencil_weights(), field.data(), plan_.bins_.per_step, row.first_bin, row.last_bin,
                                     coefficients.data());

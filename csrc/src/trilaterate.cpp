@@ -73,7 +73,7 @@ class Worker {
  public:
   explicit Worker(const Batch& batch) : batch_(batch) {}
 
-  // `next`: the unit that this thread takes after this one, if any.
+  // `next`: the unit that this thread is likely to take after this one.
   void run(const Unit& unit, const Unit* next, const std::size_t* order) {
     if (unit.kind == Unit::Kind::lanes) {
       Task task = fresh_task(order + unit.begin);
@@ -316,10 +316,9 @@ bool solve(const Problem* problems, std::size_t count, const double* satellites,
   const auto work = [&] {
     try {
       Worker worker(batch);
-      for (std::size_t k = next++; k < units.size();) {
-        const std::size_t after = next++;
-        worker.run(units[k], after < units.size() ? &units[after] : nullptr, order.data());
-        k = after;
+      for (std::size_t k; (k = next++) < units.size();) {
+        const std::size_t likely = next.load();
+        worker.run(units[k], likely < units.size() ? &units[likely] : nullptr, order.data());
       }
     } catch (...) {
       next = units.size();

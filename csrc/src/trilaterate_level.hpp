@@ -19,7 +19,7 @@ struct Field {
   bool good = false;  // they span space well enough for the closed form
 };
 
-// Problems for one call of a kernel. `starts[k]` is nullptr for the closed-form start. Results are float for the
+// Problems for one call of a kernel. `start` is nullptr for the closed-form start. Results are float for the
 // narrow kernels and double for the wide ones.
 struct Task {
   const Problem* problems = nullptr;

@@ -117,6 +117,7 @@ int main() {
   Random random;
   std::vector<Case> cases;
   for (int n = 0; n <= 70; ++n) cases.push_back(make_case(n, n % 3 == 0 ? 0.3 : 0.05, random));
+  for (int n : {95, 96, 97, 127, 128, 129}) cases.push_back(make_case(n, 0.05, random));
   for (int k = 0; k < 40; ++k) cases.push_back(make_case(9, 0.1, random));
 
   for (const std::string& level : tri::instruction_levels()) {
@@ -134,6 +135,15 @@ int main() {
       const std::vector<Case> few(cases.begin() + 50, cases.begin() + 60);
       const Solution part = solve(few, options);
       for (int k = 0; k < 10; ++k) CHECK(part.x[k] == one.x[50 + k]);
+      // Whoever shares the lanes: a large structure among small ones, and each alone.
+      std::vector<Case> uneven;
+      const std::vector<std::size_t> chosen{75, 74, 72, 33, 17, 3, 2, 1};
+      for (const std::size_t k : chosen) uneven.push_back(cases[k]);
+      const Solution together = solve(uneven, options);
+      for (std::size_t k = 0; k < chosen.size(); ++k) {
+        CHECK(together.x[k] == one.x[chosen[k]]);
+        CHECK(solve({uneven[k]}, options).x[0] == one.x[chosen[k]]);
+      }
     }
   }
 

@@ -31,7 +31,8 @@ class PdfGradient:
     positions : tuple of B arrays, shape (n, 3)
         dE/dx, 1/Å, of the positions given (before zoom).
     zoom, biso, scale, qdamp, delta2 : ndarray, shape (B,)
-        dE/d(zoom) and so on; the Q grid is held fixed.
+        dE/d(zoom) and so on; the Q grid is held fixed. That of delta2 = 0 is NaN for a cluster with overlapping atoms
+        (closer than 12 / qmax).
     """
 
     r: Floats
@@ -149,7 +150,7 @@ def _gradient(
         return PdfGradient(r, np.zeros((0, len(r))), (), none, none, none, none, none), none
     joined = Joined.of(zoomed, params, grid)
     lengths = table_lengths(joined.diagonals(), grid)
-    if not fits(2.0 * lengths, grid, points).all():
+    if not fits(lengths, grid, points, adjoint=True).all():
         raise ConfigError("the tables for these parameters are too large; lower rmax or qmax, or raise rstep")
     plan = plan_for(params, grid, params.uiso, points, float(lengths.max()), adjoint=True)
     found = plan.gradient(

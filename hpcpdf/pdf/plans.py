@@ -26,9 +26,6 @@ _KEPT = 4
 _SHORTEST = 16.0
 """Length of the shortest tables, Å; longer ones double it, so that clusters of all sizes share a few plans."""
 
-_NODE_PHASE = 0.3
-"""Node spacing times qmax, as in pdf_plan.cpp."""
-
 
 @dataclass(frozen=True)
 class Points:
@@ -82,10 +79,16 @@ def table_lengths(lengths: Floats, grid: Grid) -> Floats:
     return np.minimum(grid.d_max, _SHORTEST * 2.0**doublings)
 
 
-def fits(lengths: Floats, grid: Grid, points: Points) -> NDArray[np.bool_]:
+def fits(lengths: Floats, grid: Grid, points: Points, *, adjoint: bool = False) -> NDArray[np.bool_]:
     """Whether tables of these lengths are small enough to be made and kept."""
-    nodes = lengths * grid.qstep * grid.n_q / _NODE_PHASE
-    return np.asarray(8.0 * grid.n_q * (nodes + points.count) <= _LARGEST)
+    different, which = np.unique(lengths, return_inverse=True)
+    size = [
+        _core.PdfPlan.bytes(
+            qstep=grid.qstep, n_q=grid.n_q, length=length, rstep=points.step, count=points.count, adjoint=adjoint
+        )
+        for length in different.tolist()
+    ]
+    return np.asarray((np.array(size) <= _LARGEST)[which], dtype=np.bool_)
 
 
 def is_truncated(symbols: tuple[str, ...] | None, u: float, params: PdfParams, grid: Grid) -> bool:

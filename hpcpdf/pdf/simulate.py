@@ -109,42 +109,32 @@ def _simulate_native(
 ) -> tuple[Floats, Floats]:
     r = r_grid(params)
     envelope = params.scale * np.exp(-0.5 * (params.qdamp * r) ** 2)
-    # Structures share tables, a Debye sum and a transform when they share a grid and are of the same kind.
-    groups = sharing([(item.u_max, item.common_u, item.symbols is None) for item in clusters])
-    found = [
-        _simulate_group([clusters[i] for i in group], params, transform, accuracy, r, envelope, n_threads)
-        for group in groups
-    ]
-    if len(found) == 1:
-        return r, found[0]
-    g = np.zeros((len(clusters), len(r)))
-    for group, rows in zip(groups, found, strict=True):
-        g[group] = rows
-    return r, g
-
-
-def _simulate_group(
-    clusters: list[Cluster],
-    params: PdfParams,
-    transform: Transform,
-    accuracy: Accuracy,
-    r: Floats,
-    envelope: Floats,
-    n_threads: int,
-) -> Floats:
-    """G of clusters with one Q grid and one Biso, shape (B, R); `envelope` has the scale in it."""
-    grid = extended_grid(params, clusters[0].u_max)
+    g: Floats | None = None
+    left = list(range(len(clusters)))
     if accuracy == "fast":
-        g, served = _by_tables(clusters, params, grid, transform, r, envelope, n_threads)
-        if served.all():
-            return g
-        left = np.flatnonzero(~served)
-    else:
-        g, left = np.empty((len(clusters), len(r))), np.arange(len(clusters))
-    f = debye_f([clusters[i] for i in left], params, grid, n_threads)
+        left = []
+        # Structures share tables when they share a grid and a Biso and are of the same kind.
+        groups = sharing([(item.u_max, item.common_u, item.symbols is None) for item in clusters])
+        for group in groups:
+            members = [clusters[i] for i in group]
+            grid = extended_grid(params, members[0].u_max)
+            rows, served = _by_tables(members, params, grid, transform, r, envelope, n_threads)
+            if len(groups) == 1:
+                g = rows
+            else:
+                g = np.empty((len(clusters), len(r))) if g is None else g
+                g[group] = rows
+            left += [i for i, good in zip(group, served.tolist(), strict=True) if not good]
+    if g is None:
+        g = np.empty((len(clusters), len(r)))
+    # The others share a Debye sum and a transform when they share a grid and are of the same kind.
+    grids = [extended_grid(params, clusters[i].u_max) for i in left]
     sine = sine_exact if transform == "exact" else sine_interpolated
-    g[left] = envelope * sine(f, grid, r, params.rstep, n_threads)
-    return g
+    for group in sharing([(grid, clusters[i].symbols is None) for i, grid in zip(left, grids, strict=True)]):
+        grid, chosen = grids[group[0]], [left[k] for k in group]
+        f = debye_f([clusters[i] for i in chosen], params, grid, n_threads)
+        g[chosen] = envelope * sine(f, grid, r, params.rstep, n_threads)
+    return r, g
 
 
 def _by_tables(

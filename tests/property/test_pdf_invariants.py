@@ -44,12 +44,12 @@ def assert_same(g: np.ndarray, expected: np.ndarray, level: Level, tolerance: fl
 
 
 def cluster(rng: np.random.Generator, symbols: list[str], n: int | None = None) -> Atoms:
-    """Atoms about 2.7 Å apart with displacements of their own."""
+    """Atoms about 2.7 Å apart; each has a displacement of its own or, which tables serve, all have the same."""
     n = int(rng.integers(4, 20)) if n is None else n
     grid = 2.7 * np.stack(np.meshgrid(*[np.arange(3)] * 3), axis=-1).reshape(-1, 3)
     positions = grid[rng.choice(27, n, replace=False)] + rng.normal(scale=0.15, size=(n, 3))
     atoms = Atoms([*symbols, *rng.choice(symbols, n - len(symbols))], positions)
-    atoms.arrays["biso"] = rng.uniform(0.1, 1.2, n)
+    atoms.arrays["biso"] = np.full(n, rng.uniform(0.1, 1.2)) if rng.random() < 0.5 else rng.uniform(0.1, 1.2, n)
     return atoms
 
 
@@ -63,6 +63,14 @@ def parameters(rng: np.random.Generator, **changes: Any) -> PdfParams:
         delta2=float(rng.choice([0.0, 2.0])), biso=rng.uniform(0.0, 1.0), scale=rng.uniform(0.5, 2.0),
     )  # fmt: skip
     return replace(drawn, **changes)
+
+
+def test_the_levels_are_two_ways() -> None:
+    """Alloys whose atoms share a Biso do go through tables: the digits differ."""
+    rng = np.random.default_rng(3)
+    atoms, params = cluster(rng, ["Au", "Cu"]), parameters(rng)
+    atoms.arrays["biso"][:] = 0.5
+    assert (pdf(atoms, params, LEVELS["fast"]) != pdf(atoms, params, LEVELS["direct"])).any()
 
 
 @pytest.mark.parametrize("transform", ["exact", "diffpy"])
@@ -159,7 +167,8 @@ def test_fragments_out_of_reach_of_each_other_add_up(level: Level, seed: int) ->
     fragments = [cluster(rng, ["Pt"]) for _ in range(3)]
     widest = max(float(atoms.arrays["biso"].max()) for atoms in fragments)
     for atoms in fragments:
-        atoms.arrays["biso"][0] = widest  # one grid for all
+        same = (atoms.arrays["biso"] == atoms.arrays["biso"][0]).all()
+        atoms.arrays["biso"][: len(atoms) if same else 1] = widest  # one grid for all
     reach = extended_grid(params, max(widest, params.biso) / B_PER_U).d_max
     total = Atoms()
     for number, atoms in enumerate(fragments):

@@ -56,7 +56,7 @@ def structures(draw: st.DrawFn) -> Any:
     return Atoms(rng.choice(draw(st.sampled_from([["Pt"], ["Pt", "O"], ["Au", "Ti", "H"]])), len(positions)), positions)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400, deadline=None, derandomize=True)
 @given(structures(), parameters(), st.sampled_from(["exact", "diffpy"]))
 def test_fast_is_within_1e_6_of_direct(structure: Any, params: PdfParams, transform: Any) -> None:
     r, direct = simulate_pdf(structure, params, transform=transform, accuracy="direct", n_threads=1)
@@ -64,6 +64,6 @@ def test_fast_is_within_1e_6_of_direct(structure: Any, params: PdfParams, transf
     # Where waves cancel to less than 1e-4 of what they could add up to there is no PDF to be accurate to.
     clusters, _ = as_clusters(structure, params)
     grid = extended_grid(params, clusters[0].u_max)
-    most = 2.0 / math.pi * grid.qstep * np.abs(debye_f([*clusters], params, grid, 1)).sum()
+    most = 2.0 / math.pi * grid.qstep * np.abs(debye_f([*clusters], params, grid, 1)[:, grid.k_first :]).sum()
     most *= params.scale * np.exp(-0.5 * (params.qdamp * r[0]) ** 2)
     assert np.abs(fast - direct).max() <= 1e-6 * max(np.abs(direct).max(), 1e-4 * most)

@@ -48,6 +48,9 @@ class PdfPlan {
   // Throws std::invalid_argument for empty grids.
   explicit PdfPlan(const PlanSettings& settings);
 
+  // About what the tables take, without making them.
+  static double bytes(const PlanSettings& settings);
+
   // Pairs below this distance (Angstrom) are not served: the width of a peak has a kink where R(d) reaches zero, and
   // varies too fast for the nodes shortly after. Zero without correlated motion.
   double nearest() const;
@@ -64,6 +67,9 @@ class PdfPlan {
                 int n_threads) const;
 
  private:
+  // Waves and widths change with the distance itself below this many nodes.
+  static constexpr std::size_t close_nodes = 40;
+
   // [column / lanes][row][lanes], so that a product walks through it in order.
   struct Table {
     std::size_t rows = 0, blocks = 0;
@@ -81,6 +87,7 @@ class PdfPlan {
   class Worker;  // scratch memory of one task
 
   double node(std::size_t m) const;
+  double reach_of_kink() const;
   void fill_waves();
   void fill_sines();
   void fill_taps();
