@@ -33,6 +33,8 @@ def main(run: Path, out: Path) -> None:
         machine = f"{made['cpus']} x {made['machine']}"
         rows.append([folder.name, *(summary[name] for name in COLUMNS), made["commit"], machine, made["time"]])
         for name in KEPT:
+            if not (folder / name).exists():  # no ways between test clusters of one size
+                continue
             target = out / "members" / folder.name / Path(name).name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(folder / name, target)

@@ -5,7 +5,7 @@ Leaves ``<run.out>/scores`` with
 ==================  =================================================================================================
 scores.csv          figures of merit of every test PDF by every method
 latent.csv          means of z: of the prior (z1 …) and of the encoder (p1 …)
-intermediates.csv   structures on the ways between pairs of test PDFs, measured
+intermediates.csv   structures on the ways between pairs of test PDFs, measured (not where all have one size)
 satellites.csv      the solver's own error with this number of satellites
 examples.json       best, typical and worst case; a few ways as structures
 summary.json        sizes, epochs, times, error of the predicted distances
@@ -97,9 +97,10 @@ def _judge(case: Case, config: RunConfig, folder: Path) -> dict[str, Any]:
     )
     _write_latent(folder / "latent.csv", case)
     ways = judge_ways(case, real, config.study.pairs, config.study.steps)
-    write_ways(folder / "intermediates.csv", case, ways)
+    if ways is not None:
+        write_ways(folder / "intermediates.csv", case, ways)
     examples = _examples(case, one, methods[ONE])
-    write_json(folder / "examples.json", {"examples": examples, "strips": strips(case, ways)})
+    write_json(folder / "examples.json", {"examples": examples, "strips": strips(case, ways) if ways else []})
     # Atoms in an arbitrary order have no partners in the true structure.
     known = config.model.order == "canonical"
     error = distance_error(posterior, case.truth) if known else DistanceError(0, np.nan, np.nan)
@@ -118,7 +119,8 @@ def _judge(case: Case, config: RunConfig, folder: Path) -> dict[str, Any]:
         "distance_rmse": error.between,
         "satellite_distance_rmse": error.outward,
         "not_trilaterated": sum(not np.isfinite(x).all() for x in one),
-        "criteria": ways.criteria.__dict__,
+        "ways": len(ways.ends) if ways else 0,
+        "criteria": ways.criteria.__dict__ if ways else None,
     }
 
 

@@ -183,6 +183,8 @@ def _write_satellites(path: Path, scored: Sequence[Scored], config: RunConfig) -
 def _interpolation(members: Sequence[Scored], config: RunConfig) -> dict[str, Any]:
     """Shares of valid structures between the ends, and the tests between the models over the same pairs."""
     found = {kind: _of(members, config.study.splits[0], kind) for kind in config.study.models}
+    # A test split of one size has no ways.
+    found = {kind: [m for m in chosen if m.summary.get("ways", 1)] for kind, chosen in found.items()}
     found = {kind: chosen for kind, chosen in found.items() if chosen}
     flags = {kind: _flags(chosen, "valid") for kind, chosen in found.items()}
     models = {}

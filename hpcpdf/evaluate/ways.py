@@ -69,8 +69,10 @@ class Ways:
         return np.asarray(np.all([self.met[name] for name in CRITERIA], axis=0))
 
 
-def judge_ways(case: Case, real: RealClusters, n_pairs: int, steps: int) -> Ways:
+def judge_ways(case: Case, real: RealClusters, n_pairs: int, steps: int) -> Ways | None:
     """Cross the latent space between `n_pairs` pairs of test PDFs in straight lines and measure what lies there.
+
+    None where all test clusters have one size, as those of a single test shape do.
 
     Both models of a study meet the same pairs: they depend on seed and sizes alone. The limits of what is valid come
     from training clusters at one instant of their thermal motion (`hpcpdf.evaluate.intermediates`).
@@ -78,8 +80,10 @@ def judge_ways(case: Case, real: RealClusters, n_pairs: int, steps: int) -> Ways
     Raises
     ------
     DataError
-        If the test split has too few clusters of different size.
+        If the test split has clusters of different size, but too few.
     """
+    if len(np.unique(case.test["n_atoms"])) < 2:
+        return None
     ends = pairs(case.test["n_atoms"], n_pairs, seed=case.seed)
     fractions = np.linspace(0.0, 1.0, steps)
     mean = case.prior[0]

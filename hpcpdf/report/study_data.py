@@ -101,8 +101,13 @@ class Member:
 
     @cached_property
     def intermediates(self) -> Mapping[str, Floats]:
-        """``fraction`` of the way and ``valid`` (0 or 1), and ``ok_…`` of every criterion, each (m,)."""
+        """``fraction`` of the way and ``valid`` (0 or 1), and ``ok_…`` of every criterion, each (m,).
+
+        Empty where the test clusters have one size, so that there are no ways between them.
+        """
         path = self.folder / "scores" / "intermediates.csv"
+        if not path.is_file():
+            return {}
         criteria = [name for name in _header(path) if name.startswith("ok_")]
         return read_numbers(path, ["fraction", "valid", *criteria])
 

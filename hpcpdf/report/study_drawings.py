@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 
 from hpcpdf.report import study_figures, study_structures, study_text
-from hpcpdf.report.study_data import SATELLITES, Study
+from hpcpdf.report.study_data import MODELS, SATELLITES, Study
 
 _STRIPS = 3
 
@@ -106,6 +106,8 @@ def _latent_space(study: Study, split: str) -> Iterator[Drawing]:
             study_text.strip(labels, strips),
             study_structures.strip_figure(labels, strips),
         )
+    if not any(study_figures.valid_by_fraction(study, split, kind) for kind in MODELS):
+        return
     yield Drawing(
         "validity",
         "Validity along the way",

@@ -123,10 +123,10 @@ def valid_by_fraction(study: Study, split: str, kind: str) -> list[tuple[float, 
 
     The interval takes every pair of every seed for one draw: seeds have pairs and networks of their own.
     """
-    members = study.main(split, kind)
+    members = [member.intermediates for member in study.main(split, kind) if member.intermediates]
     if not members:
         return []
-    fractions, valid = (np.concatenate([m.intermediates[name] for m in members]) for name in ("fraction", "valid"))
+    fractions, valid = (np.concatenate([member[name] for member in members]) for name in ("fraction", "valid"))
     found = []
     for fraction in np.unique(fractions.round(6)):
         here = np.isclose(fractions, fraction, atol=1e-6)
@@ -163,7 +163,7 @@ def criteria_met(study: Study, split: str) -> dict[str, dict[str, float]]:
     """Criterion to model to the share of structures strictly between the ends that meet it, all seeds together."""
     found: dict[str, dict[str, float]] = {}
     for kind in MODELS:
-        members = [member.intermediates for member in study.main(split, kind)]
+        members = [member.intermediates for member in study.main(split, kind) if member.intermediates]
         for name in members[0] if members else ():
             if name.startswith("ok_") and all(name in member for member in members):
                 inside = [m[name][(m["fraction"] > 0) & (m["fraction"] < 1)] for m in members]

@@ -128,6 +128,7 @@ def _page(study: Study, drawn: Mapping[str, Mapping[str, Any]], command: str) ->
         "walk": walk,
     }
     table1 = (study.table1 or {}).get("splits", {})
+    ways = study.interpolation if study.interpolation and study.interpolation["models"] else None
     return page.render(
         "study.html",
         name=study.out.name,
@@ -139,7 +140,7 @@ def _page(study: Study, drawn: Mapping[str, Mapping[str, Any]], command: str) ->
         strips=[one for name, one in drawn.items() if name.startswith("strip-")],
         table1=[(split, study_tables.table1_view(split, table1[split])) for split in SPLITS if split in table1],
         satellites=study_tables.satellites_view(study.satellites) if study.satellites else None,
-        interpolation=study_tables.interpolation_view(study.interpolation) if study.interpolation else None,
+        interpolation=study_tables.interpolation_view(ways) if ways else None,
         factors=study_tables.factors_view(study.factors) if study.factors else None,
         variants=study_tables.variants_view(study) if study.variants() else None,
         members=study_tables.members_view(study) if study.members else None,

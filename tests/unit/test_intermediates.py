@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from ase.cluster import Octahedron
@@ -20,6 +22,7 @@ from hpcpdf.evaluate.intermediates import (
     validity,
 )
 from hpcpdf.evaluate.nearest import RealClusters
+from hpcpdf.evaluate.ways import judge_ways
 
 BISO = 0.3
 NN = 2.77
@@ -147,6 +150,11 @@ def test_pairs_are_of_different_sizes_and_never_twice():
     np.testing.assert_array_equal(found, pairs(n_atoms, 300, seed=3))
     assert not np.array_equal(found, pairs(n_atoms, 300, seed=4))
     assert len(pairs(n_atoms, 600, seed=0)) == 600
+
+
+def test_clusters_of_one_size_have_no_ways():
+    case = SimpleNamespace(test={"n_atoms": np.full(5, 13)})
+    assert judge_ways(case, None, n_pairs=3, steps=5) is None
 
 
 def test_wrong_use(criteria):

@@ -292,6 +292,19 @@ def test_nothing_finished_is_a_report_too(tmp_path: Path) -> None:
         study_report.write_study(tmp_path / "nowhere")
 
 
+def test_a_split_of_one_size_has_no_ways_and_a_report(out: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "paper"
+    for name in MEMBERS:
+        member = folder / "members" / name
+        copy(out / "members" / name, member)
+        (member / "scores" / "intermediates.csv").unlink()
+        examples = json.loads((member / "scores" / "examples.json").read_text())
+        (member / "scores" / "examples.json").write_text(json.dumps(examples | {"strips": []}))
+    text = text_of(study_report.write_study(folder).read_text(encoding="utf-8"))
+    assert "Latent space" in text
+    assert "Validity along the way" not in text
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [
