@@ -31,6 +31,17 @@ inline void check_batch(const Doubles& positions, const Offsets& offsets) {
           "offsets: the last one is not the number of atoms");
 }
 
+inline hpcpdf::DebyeSettings debye_settings(double qstep, std::size_t n_q, double d_min, double d_max, double delta1,
+                                            double delta2, double qbroad, double precision) {
+  hpcpdf::DebyeSettings settings;
+  settings.grid = {qstep, n_q};
+  settings.width = {delta1, delta2, qbroad};
+  settings.d_min = d_min;
+  settings.d_max = d_max;
+  settings.precision = precision;
+  return settings;
+}
+
 // A batch of clusters together with the arrays it points into.
 struct Clusters {
   Doubles positions, u, factors;

@@ -21,12 +21,7 @@ py::array_t<double> debye_atom(const Doubles& positions, const Doubles& u, const
   require(u.ndim() == 1 && u.size() == n_atoms, "u: expected one value per atom");
   require(atom < static_cast<std::size_t>(n_atoms), "atom: not an index of the positions");
   cluster.batch.u = u.data();
-  hpcpdf::DebyeSettings settings;
-  settings.grid = {qstep, n_q};
-  settings.width = {delta1, delta2, qbroad};
-  settings.d_min = d_min;
-  settings.d_max = d_max;
-  settings.precision = precision;
+  const auto settings = debye_settings(qstep, n_q, d_min, d_max, delta1, delta2, qbroad, precision);
   py::array_t<double> out(static_cast<py::ssize_t>(n_q));
   double* result = out.mutable_data();
   {

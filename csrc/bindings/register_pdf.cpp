@@ -19,12 +19,7 @@ py::array_t<double> debye_f(const Doubles& positions, const Offsets& offsets, co
   Clusters clusters(positions, offsets, species, factors, n_q);
   require(u.ndim() == 1 && u.size() == positions.shape(0), "u: expected one value per atom");
   clusters.batch.u = u.data();
-  hpcpdf::DebyeSettings settings;
-  settings.grid = {qstep, n_q};
-  settings.width = {delta1, delta2, qbroad};
-  settings.d_min = d_min;
-  settings.d_max = d_max;
-  settings.precision = precision;
+  const auto settings = debye_settings(qstep, n_q, d_min, d_max, delta1, delta2, qbroad, precision);
   py::array_t<double> out({static_cast<py::ssize_t>(clusters.batch.size), static_cast<py::ssize_t>(n_q)});
   double* result = out.mutable_data();
   {

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 from ase import Atoms
@@ -61,7 +61,7 @@ def as_clusters(structures: Structure | Sequence[Structure], params: PdfParams) 
     if _is_positions(structures):
         return [_from_array(structures, params, None)], True
     try:
-        items = list(structures)  # type: ignore[arg-type]
+        items = list(cast("Iterable[Any]", structures))
     except TypeError:
         raise ConfigError(
             f"structures: expected an (n, 3) array, ase.Atoms or a sequence of them, got {type(structures).__name__}"

@@ -170,31 +170,32 @@ def case_nodes(rng):
     return lambda given: list(_core.gather(**given, offsets=bounds, **rest)), arrays
 
 
-def case_debye(rng):
-    x = atoms(rng)
-    bounds, n_q = offsets(rng, len(x)), int(rng.integers(0, 40))
-    arrays = {"positions": changed(rng, x), "u": changed(rng, rng.uniform(0.0, 0.02, size=len(x)))}
-    species = None
+def add_species(rng, arrays, n, n_q):
+    """Species of n atoms, sometimes one that does not exist, and their factors; or neither."""
     if rng.random() < 0.5:
-        species = laid_out(rng, rng.integers(-1 if rng.random() < 0.2 else 0, 3, size=len(x)).astype(np.intc))
-        arrays["factors"] = changed(rng, rng.uniform(1.0, 80.0, size=(3, n_q)))
-    rest = {"qstep": 0.1, "n_q": n_q, "d_min": 0.0, "d_max": 10.0, "delta1": 0.0, "delta2": 1.0, "qbroad": 0.01}
+        return None
+    arrays["factors"] = changed(rng, rng.uniform(1.0, 80.0, size=(3, n_q)))
+    return laid_out(rng, rng.integers(-1 if rng.random() < 0.2 else 0, 3, size=n).astype(np.intc))
 
-    def call(given):
-        given = {"factors": None, **given}
-        return [_core.debye_f(**given, offsets=bounds, species=species, precision=1e-6, n_threads=2, **rest)]
 
-    return call, arrays
+def case_debye(rng):
+    """A batch, or one atom of a structure with the others."""
+    x, n_q = atoms(rng), int(rng.integers(0, 40))
+    arrays = {"positions": changed(rng, x), "u": changed(rng, rng.uniform(0.0, 0.02, size=len(x)))}
+    rest = {"species": add_species(rng, arrays, len(x), n_q), "qstep": 0.1, "n_q": n_q, "d_min": 0.0, "d_max": 10.0}
+    rest |= {"delta1": 0.0, "delta2": 1.0, "qbroad": 0.01, "precision": 1e-6}
+    if rng.random() < 0.5:
+        rest |= {"atom": int(rng.integers(0, 20))}
+        return lambda given: [_core.debye_atom(**({"factors": None} | given), **rest)], arrays
+    rest |= {"offsets": offsets(rng, len(x)), "n_threads": 2}
+    return lambda given: [_core.debye_f(**({"factors": None} | given), **rest)], arrays
 
 
 def case_plan(rng):
     x = atoms(rng)
     bounds, n_q, count = offsets(rng, len(x)), int(rng.integers(0, 40)), int(rng.integers(0, 50))
     arrays = {"positions": changed(rng, x), "envelope": changed(rng, rng.uniform(0.0, 1.0, size=count))}
-    species = None
-    if rng.random() < 0.5:
-        species = laid_out(rng, rng.integers(-1 if rng.random() < 0.2 else 0, 3, size=len(x)).astype(np.intc))
-        arrays["factors"] = changed(rng, rng.uniform(1.0, 80.0, size=(3, n_q)))
+    species = add_species(rng, arrays, len(x), n_q)
     rest = {"qstep": 0.1, "n_q": n_q, "k_first": int(rng.integers(0, 60)), "d_min": 0.0, "d_max": 10.0, "u": 0.004}
     rest |= {"delta1": 0.0, "delta2": float(rng.choice([0.0, 1.0])), "qbroad": 0.01, "count": count}
     rest |= {"length": float(rng.uniform(0.0, 12.0)), "rstep": float(rng.choice([0.01, 0.5])), "first": 3}
@@ -208,23 +209,6 @@ def case_plan(rng):
         if back:
             return list(plan.gradient(scale=1.0, misfit=False, **given).values())
         return list(plan.simulate(**given))
-
-    return call, arrays
-
-
-def case_debye_atom(rng):
-    x = atoms(rng)
-    n_q, atom = int(rng.integers(0, 40)), int(rng.integers(0, 20))
-    arrays = {"positions": changed(rng, x), "u": changed(rng, rng.uniform(0.0, 0.02, size=len(x)))}
-    species = None
-    if rng.random() < 0.5:
-        species = laid_out(rng, rng.integers(-1 if rng.random() < 0.2 else 0, 3, size=len(x)).astype(np.intc))
-        arrays["factors"] = changed(rng, rng.uniform(1.0, 80.0, size=(3, n_q)))
-    rest = {"qstep": 0.1, "n_q": n_q, "d_min": 0.0, "d_max": 10.0, "delta1": 0.0, "delta2": 1.0, "qbroad": 0.01}
-
-    def call(given):
-        given = {"factors": None, **given}
-        return [_core.debye_atom(**given, species=species, atom=atom, precision=1e-6, **rest)]
 
     return call, arrays
 
@@ -276,7 +260,7 @@ def case_lbfgsb(rng):
 
 CASES = [
     *[case_trilaterate, case_trilaterate, case_simulate],
-    *[case_nodes, case_debye, case_plan, case_debye_atom, case_sine, case_waves, case_lbfgsb],
+    *[case_nodes, case_debye, case_plan, case_sine, case_waves, case_lbfgsb],
 ]
 
 

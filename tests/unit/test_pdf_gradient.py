@@ -106,7 +106,7 @@ def test_refuses_what_it_cannot_do() -> None:
     with pytest.raises(ConfigError, match="biso"):
         rw2_gradient([own], params, g)
     with pytest.raises(ConfigError, match="list"):
-        rw2_gradient(x, params, g)  # type: ignore[arg-type]
+        rw2_gradient(x, params, g)
     with pytest.raises(ConfigError, match="shape"):
         rw2_gradient([x], params, g[1:])
     with pytest.raises(ConfigError, match="zero"):

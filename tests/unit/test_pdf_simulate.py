@@ -199,11 +199,11 @@ def test_refuses_parameters(changes: dict[str, Any], message: str) -> None:
 def test_refuses_options() -> None:
     cluster = random_cluster(0)
     with pytest.raises(ConfigError, match="transform"):
-        simulate_pdf(cluster, PdfParams(), transform="fast")  # type: ignore[arg-type]
+        simulate_pdf(cluster, PdfParams(), transform="fast")
     with pytest.raises(ConfigError, match="accuracy"):
-        simulate_pdf(cluster, PdfParams(), accuracy="exact")  # type: ignore[arg-type]
+        simulate_pdf(cluster, PdfParams(), accuracy="exact")
     with pytest.raises(ConfigError, match="backend"):
-        simulate_pdf(cluster, PdfParams(), backend="torch")  # type: ignore[arg-type]
+        simulate_pdf(cluster, PdfParams(), backend="torch")
     with pytest.raises(ConfigError, match="n_threads"):
         simulate_pdf(cluster, PdfParams(), n_threads=0)
     with pytest.raises(ConfigError, match="rstep"):
@@ -273,3 +273,24 @@ def test_pairs_as_long_as_the_tables() -> None:
     _, fast = simulate_pdf(pairs, PdfParams())
     _, direct = simulate_pdf(pairs, PdfParams(), accuracy="direct")
     assert np.abs(fast - direct).max() <= 1e-6 * np.abs(direct).max()
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_atoms_in_bounded_memory() -> None:
+    """A thousand fragments out of each other's reach have the PDF of one; pairs are not kept."""
+    script = """
+import resource
+import numpy as np
+from hpcpdf import PdfParams, simulate_pdf
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+one = np.random.default_rng(0).uniform(-6.0, 6.0, (100, 3))
+apart = 60.0 * np.stack(np.meshgrid(*[np.arange(10)] * 3), axis=-1).reshape(-1, 1, 3)
+expected = simulate_pdf(one, PdfParams())[1]
+before = peak()
+g = simulate_pdf((one + apart).reshape(-1, 3), PdfParams(), n_threads=2)[1]
+print(np.abs(g - expected).max() / np.abs(expected).max(), peak() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    difference, megabytes = map(float, done.stdout.split())
+    assert difference <= 1e-6
+    assert megabytes < 100
