@@ -73,15 +73,10 @@ class Worker {
  public:
   explicit Worker(const Batch& batch) : batch_(batch) {}
 
-  // `next`: the unit that this thread is likely to take after this one.
-  void run(const Unit& unit, const Unit* next, const std::size_t* order) {
+  void run(const Unit& unit, const std::size_t* order) {
     if (unit.kind == Unit::Kind::lanes) {
       Task task = fresh_task(order + unit.begin);
       task.count = static_cast<int>(unit.end - unit.begin);
-      if (next != nullptr) {
-        task.next = order + next->begin;
-        task.next_count = static_cast<int>(next->end - next->begin);
-      }
       lanes(task);
       return;
     }
@@ -316,10 +311,7 @@ bool solve(const Problem* problems, std::size_t count, const double* satellites,
   const auto work = [&] {
     try {
       Worker worker(batch);
-      for (std::size_t k; (k = next++) < units.size();) {
-        const std::size_t likely = next.load();
-        worker.run(units[k], likely < units.size() ? &units[likely] : nullptr, order.data());
-      }
+      for (std::size_t k; (k = next++) < units.size();) worker.run(units[k], order.data());
     } catch (...) {
       next = units.size();
       const std::lock_guard<std::mutex> lock(mutex);

@@ -20,21 +20,34 @@ struct Force {
   typename R::V x{}, y{}, z{};
 };
 
-// One pair, given half its distance: adds half the gradient to `on`, returns the residual factor k = w (1 - D/r) and
-// adds to the cost.
+template <class R>
+HPCPDF_INLINE typename R::V squared(typename R::V dx, typename R::V dy, typename R::V dz) {
+  return dx * dx + (dy * dy + (dz * dz + R::kTiny));
+}
+
+// The residual factor w (1 - D/r) of a pair, given half its distance and y = root_estimate(q); adds to the cost.
+template <class R, bool kScaled>
+HPCPDF_INLINE typename R::V pull(typename R::V q, typename R::V y, typename R::V half, typename R::V weight,
+                                 typename R::V& cost) {
+  using V = typename R::V;
+  const V k = typename R::T(1) - twice_over_root(half, q, y);
+  V kw = k;
+  if constexpr (kScaled) kw = k * weight;
+  cost += (k * kw) * q;
+  return kw;
+}
+
+// The same, and half the gradient added to `on`.
 template <class R, bool kScaled>
 HPCPDF_INLINE typename R::V pair(typename R::V dx, typename R::V dy, typename R::V dz, typename R::V half,
                                  typename R::V weight, Force<R>& on, typename R::V& cost) {
   using V = typename R::V;
-  const V q = dx * dx + (dy * dy + (dz * dz + R::kTiny));
-  const V k = typename R::T(1) - twice_over_root(half, q);
-  V kw = k;
-  if constexpr (kScaled) kw = k * weight;
-  cost += (k * kw) * q;
-  on.x += kw * dx;
-  on.y += kw * dy;
-  on.z += kw * dz;
-  return kw;
+  const V q = squared<R>(dx, dy, dz);
+  const V f = pull<R, kScaled>(q, root_estimate(q), half, weight, cost);
+  on.x += f * dx;
+  on.y += f * dy;
+  on.z += f * dz;
+  return f;
 }
 
 template <class R>
@@ -160,38 +173,6 @@ struct SingleCost : SingleLayout<R> {
   }
 };
 
-// Brings the matrices of the next problems closer, a few lines at a time, while this one is computed.
-template <int kMost>
-class Ahead {
- public:
-  explicit Ahead(const Task& task) {
-    std::ptrdiff_t room = kRoom;
-    for (; count_ < task.next_count && count_ < kMost && room > 0; ++count_) {
-      const Problem& q = task.problems[task.next[count_]];
-      const std::ptrdiff_t bytes = q.n * q.distances.row;
-      at_[count_] = q.distances.data;
-      lines_[count_] = bytes > 0 ? (bytes < room ? bytes : room) / kLine : 0;
-      room -= bytes > 0 ? bytes : 0;
-    }
-  }
-
-  HPCPDF_INLINE void fetch() {
-    for (int k = 0; k < kAtOnce && which_ < count_; ++k) {
-      __builtin_prefetch(at_[which_], 0, 2);
-      at_[which_] += kLine;
-      if (--lines_[which_] <= 0) ++which_;
-    }
-  }
-
- private:
-  static constexpr int kLine = 64, kAtOnce = 8;
-  static constexpr std::ptrdiff_t kRoom = 640 * 1024;  // bytes, so that they do not drive out what is in use
-
-  const char* at_[kMost];
-  std::ptrdiff_t lines_[kMost];
-  int count_ = 0, which_ = 0;
-};
-
 // Atoms j are taken in blocks that stay in the nearest cache while the atoms i before them pass by.
 template <class R>
 struct LaneCost {
@@ -205,7 +186,7 @@ struct LaneCost {
   const V* valid;      // [atom]: 1 in the lanes that have it
   const V* distances;  // [place(i, j)]
   const V* anchors;    // [atom][satellite]
-  Ahead<R::W>* ahead;
+  bool staged;         // how the work is laid out; the numbers are the same
 
   static std::size_t pairs(int n) { return static_cast<std::size_t>(n) * (n > 0 ? n - 1 : 0) / 2; }
 
@@ -215,6 +196,12 @@ struct LaneCost {
     const std::size_t first = pairs(b) + static_cast<std::size_t>(i < b ? i : b) * width;
     const int row = i - b;  // within the triangle on the diagonal
     return i < b ? first + (j - b) : first + static_cast<std::size_t>(row) * (2 * width - row - 1) / 2 + (j - i - 1);
+  }
+
+  // From place(i, j) to place(i + 1, j), where i + 1 < j and both rows lie on one side of the diagonal block.
+  static int to_next_row(int n, int i, int j) {
+    const int b = j / kBlock * kBlock, width = (b + kBlock < n ? b + kBlock : n) - b;
+    return i < b ? width : width - (i - b) - 2;
   }
 
   V operator()(const V* x, V* g) const {
@@ -247,10 +234,14 @@ struct LaneCost {
   // Atoms i and i + 1 against those of [first, end).
   HPCPDF_INLINE void two_rows(const V* x, V* g, int i, int first, int end, const V* d0, const V* d1, Force<R> on0,
                               Force<R> on1, V& cost) const {
-    ahead->fetch();
     const int all = least < first ? first : least < end ? least : end;
-    columns<false>(x, g, i, first, all, d0, d1, on0, on1, cost);
-    columns<true>(x, g, i, all, end, d0, d1, on0, on1, cost);
+    if (staged) {
+      staged_columns<false>(x, g, i, first, all, d0, d1, on0, on1, cost);
+      staged_columns<true>(x, g, i, all, end, d0, d1, on0, on1, cost);
+    } else {
+      columns<false>(x, g, i, first, all, d0, d1, on0, on1, cost);
+      columns<true>(x, g, i, all, end, d0, d1, on0, on1, cost);
+    }
     g[3 * i] += on0.x;
     g[3 * i + 1] += on0.y;
     g[3 * i + 2] += on0.z;
@@ -276,6 +267,71 @@ struct LaneCost {
       g[3 * j + 1] = gy - f * dy;
       g[3 * j + 2] = gz - f * dz;
     }
+  }
+
+  struct Near {
+    V q0, q1, y0, y1;
+  };
+  struct Pull {
+    V f0, f1;
+  };
+
+  // The same numbers, three atoms j on their way at once: while the square of the first one's distance is taken, the
+  // residual of the second and the forces of the third are. The differences are taken anew for the forces, so that
+  // everything on the way stays in registers; that pays where additions do not compete with multiplications.
+  template <bool kMasked>
+  HPCPDF_INLINE void staged_columns(const V* x, V* g, int i, int first, int end, const V* d0, const V* d1,
+                                    Force<R>& on0, Force<R>& on1, V& cost) const {
+    const V x0 = x[3 * i], y0 = x[3 * i + 1], z0 = x[3 * i + 2];
+    const V x1 = x[3 * i + 3], y1 = x[3 * i + 4], z1 = x[3 * i + 5];
+    const auto near = [&](int j) HPCPDF_INLINE_LAMBDA {
+      const V xj = x[3 * j], yj = x[3 * j + 1], zj = x[3 * j + 2];
+      Near p;
+      p.q0 = squared<R>(x0 - xj, y0 - yj, z0 - zj);
+      p.q1 = squared<R>(x1 - xj, y1 - yj, z1 - zj);
+      p.y0 = root_estimate(p.q0);
+      p.y1 = root_estimate(p.q1);
+      return p;
+    };
+    const auto pulled = [&](int j, const Near& p) HPCPDF_INLINE_LAMBDA {
+      Pull u;
+      u.f0 = pull<R, kMasked>(p.q0, p.y0, d0[j], valid[j], cost);
+      u.f1 = pull<R, kMasked>(p.q1, p.y1, d1[j], valid[j], cost);
+      return u;
+    };
+    const auto forces = [&](int j, const Pull& u) HPCPDF_INLINE_LAMBDA {
+      V xj = x[3 * j], yj = x[3 * j + 1], zj = x[3 * j + 2];
+      HPCPDF_ANEW(xj);
+      HPCPDF_ANEW(yj);
+      HPCPDF_ANEW(zj);
+      V dx = x0 - xj, dy = y0 - yj, dz = z0 - zj;
+      on0.x += u.f0 * dx;
+      on0.y += u.f0 * dy;
+      on0.z += u.f0 * dz;
+      const V gx = g[3 * j] - u.f0 * dx, gy = g[3 * j + 1] - u.f0 * dy, gz = g[3 * j + 2] - u.f0 * dz;
+      dx = x1 - xj, dy = y1 - yj, dz = z1 - zj;
+      on1.x += u.f1 * dx;
+      on1.y += u.f1 * dy;
+      on1.z += u.f1 * dz;
+      g[3 * j] = gx - u.f1 * dx;
+      g[3 * j + 1] = gy - u.f1 * dy;
+      g[3 * j + 2] = gz - u.f1 * dz;
+    };
+    if (end - first < 2) {
+      if (first < end) forces(first, pulled(first, near(first)));
+      return;
+    }
+    Pull last = pulled(first, near(first));
+    Near next = near(first + 1);
+    for (int j = first; j + 2 < end; ++j) {
+      const Near p = near(j + 2);
+      const Pull u = pulled(j + 1, next);
+      forces(j, last);
+      next = p;
+      last = u;
+    }
+    forces(end - 2, last);
+    forces(end - 1, pulled(end - 1, next));
   }
 
   HPCPDF_INLINE void anchor(const V* x, V* g, int i, V& cost) const {

@@ -38,6 +38,15 @@ Levels available_levels() {
   return {table, count};
 }
 
+bool adders_apart() {
+#if defined(HPCPDF_X86_LEVELS)
+  static const bool apart = __builtin_cpu_is("amd");
+  return apart;
+#else
+  return false;
+#endif
+}
+
 const Level& level(const std::string& name) {
   const Levels levels = available_levels();
   if (name.empty()) return *levels.begin[levels.count - 1];

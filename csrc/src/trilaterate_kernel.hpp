@@ -281,8 +281,8 @@ class Lanes {
     }
     for (int k = 0; k < n; ++k) shared_.valid[k] = splat<R>(static_cast<T>(k)) < atoms ? splat<R>(T(1)) : V{};
 
-    Ahead<W> ahead(task);
-    const LaneCost<R> cost{n, least, field.count, shared_.points, shared_.valid, pairs_, shared_.anchors, &ahead};
+    const bool staged = kBytes >= 32 && adders_apart();
+    const LaneCost<R> cost{n, least, field.count, shared_.points, shared_.valid, pairs_, shared_.anchors, staged};
     Preconditioner<R, true> preconditioner{n,       field.count, atoms,           shared_.points, shared_.valid,
                                            nullptr, nullptr,     shared_.centred, shared_.fixed,  shared_.inverse,
                                            {},      {}};

@@ -28,9 +28,6 @@ struct Task {
   const double* start = nullptr;  // (n, 3), for a single problem
   void* const* positions = nullptr;
   Outcome* outcomes = nullptr;
-  // Problems that this thread takes next; their distances are fetched meanwhile.
-  const std::size_t* next = nullptr;
-  int next_count = 0;
 };
 
 struct Limits {
@@ -58,6 +55,9 @@ struct Levels {
   int count;
 };
 Levels available_levels();
+
+// Whether this processor adds in other units than it multiplies in, as AMD's do.
+bool adders_apart();
 
 // The level to use: `name`, or the highest for an empty name. Throws std::invalid_argument for an unknown one.
 const Level& level(const std::string& name);

@@ -42,9 +42,8 @@ class Optimiser {
   // `steep`: an upper bound of the Hessian's eigenvalues, for a step that cannot fail.
   Result minimise(const Limits& limits, B sleeping, S steep) {
     // A coordinate is known to half a unit in the last place, its gradient to that times the Hessian.
-    // Half as much again saves the last step, as long as it stays well below what is promised.
-    const S known = T(0.2) * R::kEpsilon * steep, easy = T(1.5) * known, most = Mode::number(T(1.5e-5));
-    const S capped = easy < most ? easy : most, resolution = known > capped ? known : capped;
+    const S known = T(0.2) * R::kEpsilon * steep, enough = Mode::number(R::kEnough);
+    const S resolution = known > enough ? known : enough;
     const S wanted = Mode::number(static_cast<T>(limits.gradient));
     const S tolerance = wanted > resolution ? wanted : resolution;
     Result result;

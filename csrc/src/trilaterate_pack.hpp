@@ -158,25 +158,22 @@ class LanePacker {
   // sound lanes and NaN in the others.
   V operator()(int n, V* pairs, V* anchors) {
     for (int i = 0; i < n; ++i) {
-      between_.row(i);
-      to_satellites_.row(i);
       for (int b = 0; b < n; b += W) {
         V part[W];
-        between_.take(b, part);
-        if (b <= i && i < b + W) part[i - b] = V{};
-        add_check(part);
+        between_.take(i, b, part);
         const int count = n - b < W ? n - b : W;
         right_of(i, b, count, n, part, pairs);
         left_of(i, b, i - b < count ? i - b : count, n, part, pairs);
       }
       for (int b = 0; b < satellites_; b += W) {
         V part[W];
-        to_satellites_.take(b, part);
-        add_check(part);
+        to_satellites_.take(i, b, part);
         for (int k = 0; k < W && b + k < satellites_; ++k) {
-          anchors[static_cast<std::size_t>(i) * satellites_ + b + k] = T(0.5) * part[k];
+          anchors[static_cast<std::size_t>(i) * satellites_ + b + k] = checked(T(0.5) * part[k], k);
         }
       }
+      between_.next_row();
+      to_satellites_.next_row();
     }
     return (check_[0] + check_[1]) + (check_[2] + check_[3]);
   }
@@ -186,57 +183,78 @@ class LanePacker {
   class Source {
    public:
     void add(int l, const View& view, int rows, int columns) {
-      view_[l] = view;
+      at_[l] = view.data;
+      ahead_[l] = view.data + kAhead * view.row;
+      step_[l] = view.row;
+      column_[l] = view.column;
+      wide_[l] = view.wide;
       rows_[l] = rows;
       columns_[l] = columns;
-      narrow_ = narrow_ && !view.wide && view.column == sizeof(float);
-      wide_ = wide_ && view.wide && view.column == sizeof(double);
+      all_rows_ = l == 0 || rows < all_rows_ ? rows : all_rows_;
+      all_columns_ = l == 0 || columns < all_columns_ ? columns : all_columns_;
+      floats_ = floats_ && !view.wide && view.column == sizeof(float);
+      doubles_ = doubles_ && view.wide && view.column == sizeof(double);
     }
 
-    void row(int i) {
-      for (int l = 0; l < W; ++l) {
-        at_[l] = view_[l].data + i * view_[l].row;
-        have_[l] = i < rows_[l] ? columns_[l] : 0;
-      }
-    }
-
-    // Columns b ... b + W - 1 of the row, one vector a column; zero beyond what there is.
-    HPCPDF_INLINE void take(int b, V (&part)[W]) const {
-      if (narrow_) {
-        load_all<float>(b, part);
-      } else if (wide_) {
-        load_all<double>(b, part);
+    // Columns b ... b + W - 1 of the current row i, one vector a column; zero beyond what there is.
+    HPCPDF_INLINE void take(int i, int b, V (&part)[W]) const {
+      if (floats_) {
+        load_all<float>(i, b, part);
+      } else if (doubles_) {
+        load_all<double>(i, b, part);
       } else {
         for (int l = 0; l < W; ++l) {
           part[l] = V{};
-          for (int k = 0; k < W && b + k < have_[l]; ++k) set_lane<R>(part[l], k, number(l, b + k));
+          const int count = have(l, i, b);
+          for (int k = 0; k < count; ++k) set_lane<R>(part[l], k, number(l, b + k));
         }
       }
       transpose<R>(part);
     }
 
-   private:
-    template <class X>
-    HPCPDF_INLINE void load_all(int b, V (&part)[W]) const {
+    void next_row() {
       for (int l = 0; l < W; ++l) {
-        const int count = have_[l] - b;
-        const X* p = reinterpret_cast<const X*>(at_[l]) + b;
-        part[l] = count >= W ? load_first<R>(p, W) : count > 0 ? load_first<R>(p, count) : V{};
-        // Matrices come from far away: the next row is asked for while this one is turned.
-        __builtin_prefetch(reinterpret_cast<const char*>(p) + view_[l].row);
+        at_[l] += step_[l];
+        ahead_[l] += step_[l];
+      }
+    }
+
+   private:
+    // Numbers of row i from column b on, W at most.
+    HPCPDF_INLINE int have(int l, int i, int b) const {
+      const int count = i < rows_[l] ? columns_[l] - b : 0;
+      return count < 0 ? 0 : count < W ? count : W;
+    }
+
+    template <class X>
+    HPCPDF_INLINE void load_all(int i, int b, V (&part)[W]) const {
+      if (i < all_rows_ && b + W <= all_columns_) {
+        for (int l = 0; l < W; ++l) part[l] = load_first<R>(reinterpret_cast<const X*>(at_[l]) + b, W);
+      } else {
+        for (int l = 0; l < W; ++l) part[l] = load_first<R>(reinterpret_cast<const X*>(at_[l]) + b, have(l, i, b));
+      }
+      // Matrices come from far away: a row to come is asked for while this one is turned.
+      for (int l = 0; l < W; ++l) {
+        const X* ahead = reinterpret_cast<const X*>(ahead_[l]) + b;
+        for (std::size_t k = 0; k < W; k += kLine / sizeof(X)) __builtin_prefetch(ahead + k);
       }
     }
 
     T number(int l, int j) const {
-      const char* p = at_[l] + j * view_[l].column;
-      return view_[l].wide ? static_cast<T>(*reinterpret_cast<const double*>(p))
-                           : static_cast<T>(*reinterpret_cast<const float*>(p));
+      const char* p = at_[l] + j * column_[l];
+      return wide_[l] ? static_cast<T>(*reinterpret_cast<const double*>(p))
+                      : static_cast<T>(*reinterpret_cast<const float*>(p));
     }
 
-    View view_[W];
-    int rows_[W], columns_[W], have_[W];
-    const char* at_[W];
-    bool narrow_ = true, wide_ = true;
+    static constexpr int kAhead = 3;          // rows
+    static constexpr std::size_t kLine = 64;  // bytes
+
+    const char *at_[W], *ahead_[W];  // the current row, and one to come
+    std::ptrdiff_t step_[W], column_[W];
+    bool wide_[W];
+    int rows_[W], columns_[W];
+    int all_rows_ = 0, all_columns_ = 0;  // what every structure has
+    bool floats_ = true, doubles_ = true;
   };
 
   // Half of (m + m^T)/2: the columns after i begin a distance, those before it complete one.
@@ -247,19 +265,18 @@ class LanePacker {
     for (int k = first; k < count; ++k) row[k - first] = T(0.25) * part[k];
   }
 
-  static HPCPDF_INLINE void left_of(int i, int b, int count, int n, const V (&part)[W], V* pairs) {
+  HPCPDF_INLINE void left_of(int i, int b, int count, int n, const V (&part)[W], V* pairs) {
     if (count <= 0) return;
-    V* column = pairs + Cost::place(n, b, i);
-    const bool evenly = b + W <= i / Cost::kBlock * Cost::kBlock;
-    const std::size_t step = evenly ? Cost::place(n, 1, i) - Cost::place(n, 0, i) : 0;
+    V* place = pairs + Cost::place(n, b, i);
     for (int k = 0; k < count; ++k) {
-      V& place = evenly ? column[k * step] : pairs[Cost::place(n, b + k, i)];
-      place += T(0.25) * part[k];
+      *place = checked(*place + T(0.25) * part[k], k);
+      place += Cost::to_next_row(n, b + k, i);
     }
   }
 
-  HPCPDF_INLINE void add_check(const V (&part)[W]) {
-    for (int k = 0; k < W; ++k) check_[k % 4] += part[k] * T(0);
+  HPCPDF_INLINE V checked(V value, int k) {
+    check_[k % 4] += value * T(0);
+    return value;
   }
 
   int satellites_;

@@ -51,7 +51,7 @@ HPCPDF_INLINE void multiply(const V* a, const V (&v)[3], V (&out)[3]) {
 template <class V>
 HPCPDF_INLINE void invert(const V (&a)[6], V* out) {
   const V xx = a[1] * a[2] - a[5] * a[5], xy = a[4] * a[5] - a[3] * a[2], xz = a[3] * a[5] - a[4] * a[1];
-  const V scale = 1.0f / (a[0] * xx + a[3] * xy + a[4] * xz);
+  const V scale = about_one_over(a[0] * xx + a[3] * xy + a[4] * xz);
   out[0] = xx * scale;
   out[1] = (a[0] * a[2] - a[4] * a[4]) * scale;
   out[2] = (a[0] * a[1] - a[3] * a[3]) * scale;
@@ -180,7 +180,7 @@ struct Preconditioner {
     for (int s = 0; s < satellites; ++s) {
       const V dx = x[3 * e] - points[3 * s], dy = x[3 * e + 1] - points[3 * s + 1],
               dz = x[3 * e + 2] - points[3 * s + 2];
-      V w = T(2) / (dx * dx + (dy * dy + (dz * dz + R::kTiny)));
+      V w = T(2) * about_one_over(squared<R>(dx, dy, dz));
       if (anchor_weights != nullptr) w *= anchor_weights[static_cast<std::size_t>(e) * satellites + s];
       const V wx = w * dx, wy = w * dy, wz = w * dz;
       b[0] += wx * dx;
@@ -201,7 +201,7 @@ struct Preconditioner {
     const V* q = centred + 3 * e;
     const V count = Mode::spread(n);
     const V trace = count * (q[0] * q[0] + q[1] * q[1] + q[2] * q[2]) + spread + R::kTiny;
-    const V scale = (kAnisotropy * T(2) * (count - 1)) / trace;
+    const V scale = (kAnisotropy * T(2) * (count - 1)) * about_one_over(trace);
     const V round = ((T(1) - kAnisotropy) * T(2) / T(3)) * (count - 1);
     block[0] = scale * (count * q[0] * q[0] + second[0]) + round;
     block[1] = scale * (count * q[1] * q[1] + second[1]) + round;

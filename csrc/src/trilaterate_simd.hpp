@@ -18,8 +18,17 @@
 
 #if defined(__GNUC__)
 #define HPCPDF_INLINE inline __attribute__((always_inline))
+#define HPCPDF_INLINE_LAMBDA __attribute__((always_inline))
 #else
 #define HPCPDF_INLINE inline
+#define HPCPDF_INLINE_LAMBDA
+#endif
+
+// Keeps the compiler from reusing what it has computed from this value before.
+#if defined(__AVX512F__) && !defined(HPCPDF_SCALAR)
+#define HPCPDF_ANEW(value) asm("" : "+v"(value))
+#else
+#define HPCPDF_ANEW(value)
 #endif
 
 namespace hpcpdf::trilaterate::HPCPDF_LEVEL {
@@ -54,6 +63,7 @@ struct F32 {
   static constexpr int W = kWidthF;
   static constexpr T kEpsilon = 1.1920929e-7f;
   static constexpr T kTiny = 1e-24f;
+  static constexpr T kEnough = 1.4e-5f;  // projected gradient, safely within what is promised
 };
 
 struct F64 {
@@ -63,6 +73,7 @@ struct F64 {
   static constexpr int W = kWidthD;
   static constexpr T kEpsilon = 2.220446049250313e-16;
   static constexpr T kTiny = 1e-48;
+  static constexpr T kEnough = 0.0;
 };
 
 template <class R>
@@ -249,39 +260,79 @@ HPCPDF_INLINE typename R::V exact_rsqrt(typename R::V q) {
 }
 #endif
 
-// Twice `half` over the root of q, to the precision of the numbers.
-//
-// From an estimate y with e = 1 - q y^2:  1/sqrt(q) = y (1 + e/2 + 3 e^2/8 + ...). The estimates of SSE and AVX2 hold
-// 11.4 bits and need both terms; those of AVX-512 hold 14 and need one, which with halves is one operation less.
-HPCPDF_INLINE VectorF twice_over_root(VectorF half, VectorF q) {
+// What twice_over_root needs of q first: an estimate of 1/sqrt(q), or the root itself where that is as fast.
+HPCPDF_INLINE VectorF root_estimate(VectorF q) {
 #if defined(HPCPDF_X86) && defined(__AVX512F__)
-  const VectorF y = (VectorF)_mm512_rsqrt14_ps((__m512)q);
-  return (half * y) * (3.0f - (q * y) * y);
+  return (VectorF)_mm512_rsqrt14_ps((__m512)q);
+#elif defined(HPCPDF_X86) && defined(__AVX2__)
+  return (VectorF)_mm256_rsqrt_ps((__m256)q);
 #elif defined(HPCPDF_X86)
-#if defined(__AVX2__)
-  const VectorF y = (VectorF)_mm256_rsqrt_ps((__m256)q);
+  return (VectorF)_mm_rsqrt_ps((__m128)q);
 #else
-  const VectorF y = (VectorF)_mm_rsqrt_ps((__m128)q);
-#endif
-  const VectorF e = 1.0f - (q * y) * y;
-  return (half * y) * (2.0f + e * (1.0f + 0.75f * e));
-#else
-  return (half + half) * exact_rsqrt<F32>(q);
+  return exact_rsqrt<F32>(q);
 #endif
 }
 
-HPCPDF_INLINE VectorD twice_over_root(VectorD half, VectorD q) {
+HPCPDF_INLINE VectorD root_estimate(VectorD q) {
 #if defined(HPCPDF_X86) && defined(__AVX512F__)
-  VectorD y = (VectorD)_mm512_rsqrt14_pd((__m512d)q);
+  return (VectorD)_mm512_rsqrt14_pd((__m512d)q);
+#elif defined(HPCPDF_X86) && defined(__AVX2__)
+  return (VectorD)_mm256_sqrt_pd((__m256d)q);
+#elif defined(HPCPDF_X86)
+  return (VectorD)_mm_sqrt_pd((__m128d)q);
+#else
+  return exact_rsqrt<F64>(q);
+#endif
+}
+
+// Twice `half` over the root of q, to the precision of the numbers, with y = root_estimate(q).
+//
+// From an estimate y with e = 1 - q y^2:  1/sqrt(q) = y (1 + e/2 + 3 e^2/8 + ...). The estimates of SSE and AVX2 hold
+// 11.4 bits and need both terms; those of AVX-512 hold 14 and need one, which with halves is one operation less.
+HPCPDF_INLINE VectorF twice_over_root(VectorF half, VectorF q, VectorF y) {
+#if defined(HPCPDF_X86) && defined(__AVX512F__)
+  return (half * y) * (3.0f - (q * y) * y);
+#elif defined(HPCPDF_X86)
+  const VectorF e = 1.0f - (q * y) * y;
+  return (half * y) * (2.0f + e * (1.0f + 0.75f * e));
+#else
+  (void)q;
+  return (half + half) * y;
+#endif
+}
+
+HPCPDF_INLINE VectorD twice_over_root(VectorD half, VectorD q, VectorD y) {
+#if defined(HPCPDF_X86) && defined(__AVX512F__)
   y = y + (0.5 * y) * (1.0 - (q * y) * y);
   const VectorD e = 1.0 - (q * y) * y;
   return (half * y) * (2.0 + e * (1.0 + 0.75 * e));
-#elif defined(HPCPDF_X86) && defined(__AVX2__)
-  return (half + half) / (VectorD)_mm256_sqrt_pd((__m256d)q);
 #elif defined(HPCPDF_X86)
-  return (half + half) / (VectorD)_mm_sqrt_pd((__m128d)q);
+  (void)q;
+  return (half + half) / y;
 #else
-  return (half + half) * exact_rsqrt<F64>(q);
+  (void)q;
+  return (half + half) * y;
+#endif
+}
+
+// 1/q to three digits or better, for what need not be exact.
+HPCPDF_INLINE VectorF about_one_over(VectorF q) {
+#if defined(HPCPDF_X86) && defined(__AVX512F__)
+  return (VectorF)_mm512_rcp14_ps((__m512)q);
+#elif defined(HPCPDF_X86) && defined(__AVX2__)
+  return (VectorF)_mm256_rcp_ps((__m256)q);
+#elif defined(HPCPDF_X86)
+  return (VectorF)_mm_rcp_ps((__m128)q);
+#else
+  return 1.0f / q;
+#endif
+}
+
+HPCPDF_INLINE VectorD about_one_over(VectorD q) {
+#if defined(HPCPDF_X86) && defined(__AVX512F__)
+  return (VectorD)_mm512_rcp14_pd((__m512d)q);
+#else
+  return 1.0 / q;
 #endif
 }
 

@@ -1,0 +1,161 @@
+// What the lanes of the batch kernel promise: both ways of laying out the work give the same numbers, and the matrices
+// of the caller are not read beyond their ends.
+#define HPCPDF_LEVEL level_test
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <initializer_list>
+#include <vector>
+
+#include "../src/trilaterate_cost.hpp"
+#include "check.hpp"
+#include "hpcpdf/trilaterate.hpp"
+
+namespace tri = hpcpdf::trilaterate;
+using tri::level_test::F32;
+using tri::level_test::F64;
+using tri::level_test::LaneCost;
+
+namespace {
+
+struct Random {
+  unsigned long long state = 4711;
+  double operator()(double low, double high) {
+    state = state * 6364136223846793005ull + 1442695040888963407ull;
+    return low + (high - low) * static_cast<double>(state >> 11) / 9007199254740992.0;
+  }
+};
+
+// Vectors with the alignment that they need, whatever the allocator gives.
+template <class R>
+struct Vectors {
+  using V = typename R::V;
+  using T = typename R::T;
+  explicit Vectors(std::size_t count) : room((count + 1) * R::W + 64), size(count) {
+    const auto address = reinterpret_cast<std::uintptr_t>(room.data());
+    first = reinterpret_cast<V*>((address + 63) / 64 * 64);
+  }
+  void fill(Random& random, double low, double high) {
+    T* p = reinterpret_cast<T*>(first);
+    for (std::size_t k = 0; k < size * R::W; ++k) p[k] = static_cast<T>(random(low, high));
+  }
+  std::vector<T> room;
+  std::size_t size;
+  V* first;
+};
+
+template <class R>
+void same_numbers_both_ways() {
+  using V = typename R::V;
+  using T = typename R::T;
+  constexpr int kSatellites = 3;
+  Random random;
+  T points[3 * kSatellites];
+  for (T& p : points) p = static_cast<T>(random(-1, 1));
+  for (int n = 1; n <= 70; n += n < 36 ? 1 : 7) {
+    for (const int least : {n, n - 1, n / 2, 1}) {
+      if (least < 1) continue;
+      Vectors<R> x(3 * n), d(LaneCost<R>::pairs(n)), a(n * kSatellites), valid(n), g(3 * n), h(3 * n);
+      x.fill(random, -0.7, 0.7);
+      d.fill(random, 0.1, 0.6);
+      a.fill(random, 0.1, 0.6);
+      for (int k = 0; k < n; ++k) valid.first[k] = tri::level_test::first_lanes<R>(k < least ? R::W : (R::W + 1) / 2);
+      const LaneCost<R> plain{n, least, kSatellites, points, valid.first, d.first, a.first, false};
+      const LaneCost<R> staged{n, least, kSatellites, points, valid.first, d.first, a.first, true};
+      const V f = plain(x.first, g.first), e = staged(x.first, h.first);
+      CHECK(std::memcmp(&f, &e, sizeof(V)) == 0);
+      CHECK(std::memcmp(g.first, h.first, 3 * n * sizeof(V)) == 0);
+    }
+  }
+}
+
+// A copy of numbers that ends where memory ends.
+template <class X>
+class Guarded {
+ public:
+  explicit Guarded(const std::vector<X>& values) {
+    const std::size_t page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE)), bytes = values.size() * sizeof(X);
+    size_ = (bytes + page - 1) / page * page + page;
+    base_ = static_cast<char*>(mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    CHECK(base_ != MAP_FAILED);
+    data = base_ + size_ - page - bytes;
+    std::memcpy(data, values.data(), bytes);
+    CHECK(mprotect(base_ + size_ - page, page, PROT_NONE) == 0);
+  }
+  Guarded(Guarded&& other) noexcept : data(other.data), base_(other.base_), size_(other.size_) {
+    other.base_ = nullptr;
+  }
+  ~Guarded() {
+    if (base_ != nullptr) munmap(base_, size_);
+  }
+  char* data;
+
+ private:
+  char* base_;
+  std::size_t size_;
+};
+
+template <class X>
+void reads_no_further(const std::string& level, bool wide) {
+  const std::vector<double> satellites = {0, 0, 1, 0.94, 0, -0.33, -0.47, 0.82, -0.33, -0.47, -0.82, -0.33};
+  Random random;
+  std::vector<std::vector<X>> d, a;
+  std::vector<Guarded<X>> guarded_d, guarded_a;
+  std::vector<int> sizes;
+  for (int k = 0; k < 45; ++k) sizes.push_back(1 + k * 7 % 41);
+  for (const int n : sizes) {
+    d.emplace_back(n * n);
+    a.emplace_back(n * 4);
+    for (X& value : d.back()) value = static_cast<X>(random(0.4, 0.9));
+    for (X& value : a.back()) value = static_cast<X>(random(0.6, 1.2));
+    guarded_d.emplace_back(d.back());
+    guarded_a.emplace_back(a.back());
+  }
+  const auto solve = [&](bool guarded) {
+    std::vector<tri::Problem> problems(sizes.size());
+    std::vector<std::vector<double>> x(sizes.size());
+    std::vector<void*> targets(sizes.size());
+    std::vector<tri::Outcome> outcomes(sizes.size());
+    for (std::size_t k = 0; k < sizes.size(); ++k) {
+      const std::ptrdiff_t n = sizes[k], size = sizeof(X);
+      const char* p = guarded ? guarded_d[k].data : reinterpret_cast<const char*>(d[k].data());
+      const char* q = guarded ? guarded_a[k].data : reinterpret_cast<const char*>(a[k].data());
+      problems[k].n = sizes[k];
+      problems[k].distances = {p, n * size, size, size == 8};
+      problems[k].satellites = {q, 4 * size, size, size == 8};
+      x[k].resize(3 * n);
+      targets[k] = x[k].data();
+    }
+    tri::Options options;
+    options.wide = wide;
+    options.level = level;
+    options.max_evaluations = 5;
+    CHECK(tri::solve(problems.data(), problems.size(), satellites.data(), 4, options, targets.data(), outcomes.data(),
+                     nullptr));
+    return x;
+  };
+  CHECK(solve(true) == solve(false));
+}
+
+}  // namespace
+
+int main() {
+#if defined(__AVX2__)
+  // Compiled for it, so that multiplications and additions are fused as they are in use.
+  const bool able = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#else
+  const bool able = true;
+#endif
+  if (able) {
+    same_numbers_both_ways<F32>();
+    same_numbers_both_ways<F64>();
+  }
+  for (const std::string& level : tri::instruction_levels()) {
+    for (const bool wide : {false, true}) {
+      reads_no_further<float>(level, wide);
+      reads_no_further<double>(level, wide);
+    }
+  }
+  return check::failures;
+}
