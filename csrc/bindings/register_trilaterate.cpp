@@ -118,6 +118,17 @@ class Matrices {
   int double_ = py::dtype::of<double>().num(), float_ = py::dtype::of<float>().num();
 };
 
+// Rows of `whole` as an array of their own; without the vectors that py::array takes its shape in, of which there would
+// be several for every structure.
+PyObject* rows_of(const py::array& whole, const py::dtype& type, py::ssize_t rows, void* data) {
+  const auto& numpy = py::detail::npy_api::get();
+  const Py_intptr_t shape[] = {rows, 3};
+  PyObject* part = numpy.PyArray_NewFromDescr_(numpy.PyArray_Type_, type.inc_ref().ptr(), 2, shape, nullptr, data,
+                                               py::detail::npy_api::NPY_ARRAY_WRITEABLE_, nullptr);
+  if (part == nullptr || numpy.PyArray_SetBaseObject_(part, whole.inc_ref().ptr()) != 0) throw py::error_already_set();
+  return part;
+}
+
 // `counts` is None or the number of atoms of each problem of a three-dimensional `distances`.
 py::tuple trilaterate(const py::object& distances, const py::object& satellite_distances,
                       const py::array_t<double, py::array::c_style | py::array::forcecast>& satellites,
@@ -184,10 +195,7 @@ py::tuple trilaterate(const py::object& distances, const py::object& satellite_d
   if (!d.whole()) {
     py::list parts(count);
     for (std::size_t k = 0; k < count; ++k) {
-      PyList_SET_ITEM(parts.ptr(), static_cast<py::ssize_t>(k),
-                      py::array(type, {static_cast<py::ssize_t>(problems[k].n), py::ssize_t(3)}, targets[k], positions)
-                          .release()
-                          .ptr());
+      PyList_SET_ITEM(parts.ptr(), static_cast<py::ssize_t>(k), rows_of(positions, type, problems[k].n, targets[k]));
     }
     placed = parts;
   }
