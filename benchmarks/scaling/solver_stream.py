@@ -40,7 +40,7 @@ from hpcpdf.stage import Context, provenance, write_json
 
 NOISE = 0.05
 LENGTH = 30.0  # Å per unit
-PASS = 1024
+PASS = 4096
 """Problems made and solved together."""
 ANCHORS = satellites()
 
@@ -49,7 +49,8 @@ ANCHORS = satellites()
 class Problems:
     """Work for blocks: problems that follow from their number alone.
 
-    `making` adds up the processor time of the threads, `peaks` the memory after each block.
+    `making` adds up the processor time in which threads make problems and let go of them, `peaks` the memory after each
+    block.
     """
 
     n: int
@@ -105,13 +106,16 @@ class Problems:
         batch = self.make(first, last)
         made = time.thread_time() - start
         placed = place(batch, ANCHORS)
+        start = time.thread_time()
+        del batch
+        made += time.thread_time() - start
         with self.lock:
             self.making += made
         return {
             "row": self.rows(first, last),
-            "n_atoms": placed.n_atoms.astype(np.int16),
+            "n_atoms": np.where(placed.found, placed.n_atoms, 0).astype(np.int16),
             "status": (~placed.found).astype(np.int8),
-            "positions": placed.padded(LARGEST),
+            "positions": placed.atoms(),
         }
 
 

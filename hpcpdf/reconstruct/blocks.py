@@ -31,10 +31,11 @@ from hpcpdf.stage import Context, atomic_path
 
 log = logging.getLogger(__name__)
 
-BLOCK_FORMAT = "hpcpdf-reconstruction-block"
+BLOCK_FORMAT, BLOCK_VERSION = "hpcpdf-reconstruction-block", 2
 MOST_BLOCKS = 4096
 """Blocks, and files, of a job at most; larger jobs have larger blocks."""
 
+_ATOM = np.dtype((np.void, 12))
 _TELL_EVERY = 10.0  # s between lines of progress
 _DAMAGE = (OSError, KeyError, RuntimeError, ValueError, TypeError)
 """What h5py raises for files that are torn, or other files."""
@@ -68,7 +69,11 @@ class Work(Protocol):
         """Digest of the input rows first ... last - 1."""
 
     def compute(self, first: int, last: int, halted: Callable[[], bool]) -> Arrays | None:
-        """Columns for these rows, ``row`` and ``positions`` (n, N, 3) among them; None when halted before the end."""
+        """Columns for these rows; None when halted before the end.
+
+        ``row``, ``n_atoms`` and ``positions`` are among them, the last (atoms, 3) float32: all structures one after
+        another. They are padded when the blocks are merged.
+        """
 
 
 @dataclass(frozen=True)
@@ -117,7 +122,7 @@ class Blocks:
             file.attrs.update(
                 {
                     "format": BLOCK_FORMAT,
-                    "format_version": FORMAT_VERSION,
+                    "format_version": BLOCK_VERSION,
                     "job": self.work.settings,
                     "first": first,
                     "last": last,
@@ -158,8 +163,9 @@ class Blocks:
         for name, values in columns.items():
             if checksum(values) != sums[name]:
                 raise DataError(f"{self.path(b)}: {name} fails its checksum")
-            if len(values) != last - first:
-                raise DataError(f"{self.path(b)}: {name} has {len(values)} rows, expected {last - first}")
+            expected = int(columns["n_atoms"].sum()) if name == "positions" else last - first
+            if len(values) != expected:
+                raise DataError(f"{self.path(b)}: {name} has {len(values)} rows, expected {expected}")
         if not np.array_equal(columns.get("row", []), self.work.rows(first, last)):
             raise DataError(f"{self.path(b)}: holds other rows than {first} to {last - 1}")
         if known != self.work.identity(first, last):
@@ -169,7 +175,7 @@ class Blocks:
     def _check_header(self, file: h5py.File, b: int) -> None:
         first, last = self.span(b)
         found = [file.attrs.get(name) for name in ("format", "format_version", "job")]
-        if found != [BLOCK_FORMAT, FORMAT_VERSION, self.work.settings]:
+        if found != [BLOCK_FORMAT, BLOCK_VERSION, self.work.settings]:
             raise DataError(f"{self.path(b)}: belongs to another job")
         if (file.attrs["first"], file.attrs["last"]) != (first, last):
             raise DataError(f"{self.path(b)}: holds rows {file.attrs['first']} to {file.attrs['last'] - 1}")
@@ -184,12 +190,12 @@ class Blocks:
             return False
         return True
 
-    def slots(self, b: int) -> int:
-        """Atom slots of a block, or -1 where there is none of this job."""
+    def largest(self, b: int) -> int:
+        """Atoms of the largest structure of a block, or -1 where there is no block of this job."""
         try:
             with h5py.File(self.path(b), "r", locking=False) as file:
                 self._check_header(file, b)
-                return int(file["positions"].shape[1])
+                return int(file["n_atoms"][()].max(initial=0))
         except (*_DAMAGE, DataError):
             return -1
 
@@ -272,15 +278,15 @@ def merge(blocks: Blocks, out: Path) -> None:
     LaunchError
         If there is not room enough on the disk.
     """
-    slots = [blocks.slots(b) for b in range(len(blocks))]
-    absent = [b for b, found in enumerate(slots) if found < 0]
+    sizes = [blocks.largest(b) for b in range(len(blocks))]
+    absent = [b for b, found in enumerate(sizes) if found < 0]
     if absent:
         first, last = blocks.span(absent[0])
         raise DataError(
             f"{blocks.parts}: {len(absent)} of {len(blocks)} blocks are missing or damaged, the first "
             f"{blocks.path(absent[0]).name} (rows {first} to {last - 1}); run the same command again to make them"
         )
-    width = max(1, *slots)
+    width = max(1, *sizes)
     try:
         with atomic_path(out) as temporary, h5py.File(temporary, "w") as file:
             _fill(file, blocks, width)
@@ -296,8 +302,7 @@ def _fill(file: h5py.File, blocks: Blocks, width: int) -> None:
     for b in range(len(blocks)):
         columns, identity = blocks.read(b)
         first, last = blocks.span(b)
-        gap = width - columns["positions"].shape[1]
-        columns["positions"] = np.pad(columns["positions"], ((0, 0), (0, gap), (0, 0)), constant_values=np.nan)
+        columns["positions"] = _padded(columns["positions"], columns["n_atoms"], width)
         if b == 0:
             _check_room(file, columns, n)
             for name, values in columns.items():
@@ -318,6 +323,14 @@ def _fill(file: h5py.File, blocks: Blocks, width: int) -> None:
             **blocks.work.attributes,
         }
     )
+
+
+def _padded(atoms: NDArray[np.float32], counts: NDArray[np.integer[Any]], width: int) -> NDArray[np.float32]:
+    """Structures one after another as (n, width, 3), padded with NaN."""
+    out = np.full((len(counts), width, 3), np.nan, dtype=np.float32)
+    # The three numbers of an atom move as one.
+    out.view(_ATOM)[np.arange(width) < counts[:, None]] = np.ascontiguousarray(atoms).view(_ATOM)
+    return out
 
 
 def _check_room(file: h5py.File, columns: Arrays, n: int) -> None:

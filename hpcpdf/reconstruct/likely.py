@@ -54,10 +54,6 @@ class Likely:
             self._pass({name: values[k : k + PASS] for name, values in arrays.items()})
             for k in range(0, len(arrays["row"]), PASS)
         ]
-        slots = max(part["positions"].shape[1] for part in parts)
-        for part in parts:
-            gap = slots - part["positions"].shape[1]
-            part["positions"] = np.pad(part["positions"], ((0, 0), (0, gap), (0, 0)), constant_values=np.nan)
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _pass(self, arrays: Arrays) -> Arrays:
@@ -69,7 +65,7 @@ class Likely:
             "status": status,
             "n_atoms": np.zeros(n, dtype=np.int16),
             "family": np.zeros(n, dtype="S16"),
-            "positions": np.full((n, 0, 3), np.nan, dtype=np.float32),
+            "positions": np.empty((0, 3), dtype=np.float32),
             **{name: np.full(n, np.nan) for name in ("rw", "pearson", "scale", "biso", "qdamp")},
         }
         if not len(usable):
@@ -90,9 +86,7 @@ class Likely:
         status[usable[~placed.found]] = RowStatus.NOT_PLACED
         columns["n_atoms"][kept] = placed.n_atoms[placed.found]
         columns["family"][kept] = np.array(predicted.families, dtype="S16")[placed.found]
-        positions = placed.padded()
-        columns["positions"] = np.full((n, positions.shape[1], 3), np.nan, dtype=np.float32)
-        columns["positions"][usable] = positions
+        columns["positions"] = placed.atoms()
         if len(kept):
             with self._timer("score"):
                 good = placed.found

@@ -30,22 +30,13 @@ class Placed:
     n_atoms: NDArray[np.int64]
     found: NDArray[np.bool_]
 
-    def padded(self, width: int | None = None) -> NDArray[np.float32]:
-        """Positions of all, (B, N, 3), padded with NaN; NaN throughout where no structure was found."""
-        counts = np.where(self.found, self.n_atoms, 0)
-        slots = int(counts.max(initial=0)) if width is None else width
-        out = np.full((len(counts), slots, 3), np.nan, dtype=np.float32)
-        gap = slots * np.arange(len(counts)) - (np.cumsum(counts) - counts)
-        atoms = self._found_atoms()
-        out.reshape(-1, 3)[np.repeat(gap, counts) + np.arange(len(atoms))] = atoms
-        return out
-
     def joined(self) -> Positions:
         """Positions of those that were found."""
         offsets = np.cumsum([0, *self.n_atoms[self.found]], dtype=np.uintp)
-        return Positions(self._found_atoms().astype(np.float64), offsets)
+        return Positions(self.atoms().astype(np.float64), offsets)
 
-    def _found_atoms(self) -> NDArray[np.float32]:
+    def atoms(self) -> NDArray[np.float32]:
+        """Atoms of those that were found, one structure after another."""
         return self.positions if self.found.all() else self.positions[np.repeat(self.found, self.n_atoms)]
 
 
@@ -76,6 +67,6 @@ def place(batch: DistanceBatch, satellites: NDArray[np.float64], n_threads: int 
         flat = positions[np.arange(positions.shape[1]) < counts[:, None]]
     else:
         flat = np.concatenate(positions)
-    scale = np.repeat(batch.length, counts).astype(np.float32)
+    flat *= np.repeat(batch.length.astype(np.float32), counts)[:, None]
     found = (counts > 1) & (solved.status != TrilaterationStatus.INVALID_INPUT)
-    return Placed(flat * scale[:, None], counts, found)
+    return Placed(flat, counts, found)

@@ -120,11 +120,12 @@ def _padded(values: NDArray[np.generic], n: int, fill: float) -> NDArray[np.gene
 
 
 def stack(results: list[Arrays]) -> Arrays:
-    """Columns of several rows; positions are padded to the largest structure."""
-    largest = max(int(item["n_atoms"]) for item in results)
-    for item in results:
-        gap = largest - len(item["positions"])
-        item["positions"] = np.pad(item["positions"], ((0, gap), (0, 0)), constant_values=np.nan)
-    columns = {name: np.stack([item[name] for item in results]) for name in results[0]}
+    """Columns of several rows; positions one structure after another."""
+    columns = {
+        name: np.concatenate([item[name] for item in results])
+        if name == "positions"
+        else np.stack([item[name] for item in results])
+        for name in results[0]
+    }
     columns["family"] = columns["family"].astype("S16")
     return columns

@@ -44,11 +44,12 @@ class Numbers:
     def compute(self, first, last, halted):
         self.made.append(first // self.smallest_block)
         rng = np.random.default_rng(first)
-        slots = int(rng.integers(0, 5))
+        n_atoms = rng.integers(0, 5, last - first).astype(np.int16)
         return {
             "row": self.rows(first, last),
             "rw": self.data[first:last],
-            "positions": rng.normal(size=(last - first, slots, 3)).astype(np.float32),
+            "n_atoms": n_atoms,
+            "positions": rng.normal(size=(n_atoms.sum(), 3)).astype(np.float32),
         }
 
 
@@ -82,9 +83,11 @@ def test_merged_file(blocks, work):
     assert found["positions"].shape[1] == 4
     for b in range(len(blocks)):
         first, last = blocks.span(b)
-        own = work.compute(first, last, lambda: False)["positions"]
-        np.testing.assert_array_equal(found["positions"][first:last, : own.shape[1]], own)
-        assert np.isnan(found["positions"][first:last, own.shape[1] :]).all()
+        own = work.compute(first, last, lambda: False)
+        ends = np.cumsum(own["n_atoms"])
+        for k, (n, end) in enumerate(zip(own["n_atoms"], ends, strict=True)):
+            np.testing.assert_array_equal(found["positions"][first + k, :n], own["positions"][end - n : end])
+            assert np.isnan(found["positions"][first + k, n:]).all()
     assert [path.name for path in blocks.parts.parent.iterdir()] == ["out.h5"]
 
 
