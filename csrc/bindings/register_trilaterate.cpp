@@ -123,10 +123,11 @@ class Matrices {
 PyObject* rows_of(const py::array& whole, const py::dtype& type, py::ssize_t rows, void* data) {
   const auto& numpy = py::detail::npy_api::get();
   const Py_intptr_t shape[] = {rows, 3};
-  PyObject* part = numpy.PyArray_NewFromDescr_(numpy.PyArray_Type_, type.inc_ref().ptr(), 2, shape, nullptr, data,
-                                               py::detail::npy_api::NPY_ARRAY_WRITEABLE_, nullptr);
-  if (part == nullptr || numpy.PyArray_SetBaseObject_(part, whole.inc_ref().ptr()) != 0) throw py::error_already_set();
-  return part;
+  auto part = py::reinterpret_steal<py::object>(
+      numpy.PyArray_NewFromDescr_(numpy.PyArray_Type_, type.inc_ref().ptr(), 2, shape, nullptr, data,
+                                  py::detail::npy_api::NPY_ARRAY_WRITEABLE_, nullptr));
+  if (!part || numpy.PyArray_SetBaseObject_(part.ptr(), whole.inc_ref().ptr()) != 0) throw py::error_already_set();
+  return part.release().ptr();
 }
 
 // `counts` is None or the number of atoms of each problem of a three-dimensional `distances`.

@@ -10,7 +10,6 @@
 // axis].
 #pragma once
 
-#include "trilaterate_level.hpp"
 #include "trilaterate_simd.hpp"
 
 namespace hpcpdf::trilaterate::HPCPDF_LEVEL {
@@ -270,7 +269,7 @@ struct LaneCost {
   }
 
   struct Near {
-    V q0, q1, y0, y1;
+    V q0, q1, e0, e1;
   };
   struct Pull {
     V f0, f1;
@@ -289,21 +288,18 @@ struct LaneCost {
       Near p;
       p.q0 = squared<R>(x0 - xj, y0 - yj, z0 - zj);
       p.q1 = squared<R>(x1 - xj, y1 - yj, z1 - zj);
-      p.y0 = root_estimate(p.q0);
-      p.y1 = root_estimate(p.q1);
+      p.e0 = root_estimate(p.q0);
+      p.e1 = root_estimate(p.q1);
       return p;
     };
     const auto pulled = [&](int j, const Near& p) HPCPDF_INLINE_LAMBDA {
       Pull u;
-      u.f0 = pull<R, kMasked>(p.q0, p.y0, d0[j], valid[j], cost);
-      u.f1 = pull<R, kMasked>(p.q1, p.y1, d1[j], valid[j], cost);
+      u.f0 = pull<R, kMasked>(p.q0, p.e0, d0[j], valid[j], cost);
+      u.f1 = pull<R, kMasked>(p.q1, p.e1, d1[j], valid[j], cost);
       return u;
     };
     const auto forces = [&](int j, const Pull& u) HPCPDF_INLINE_LAMBDA {
-      V xj = x[3 * j], yj = x[3 * j + 1], zj = x[3 * j + 2];
-      HPCPDF_ANEW(xj);
-      HPCPDF_ANEW(yj);
-      HPCPDF_ANEW(zj);
+      const V xj = x[3 * j], yj = x[3 * j + 1], zj = x[3 * j + 2];
       V dx = x0 - xj, dy = y0 - yj, dz = z0 - zj;
       on0.x += u.f0 * dx;
       on0.y += u.f0 * dy;

@@ -38,10 +38,10 @@ Levels available_levels() {
   return {table, count};
 }
 
-bool adders_apart() {
+bool staging_pays() {
 #if defined(HPCPDF_X86_LEVELS)
-  static const bool apart = __builtin_cpu_is("amd");
-  return apart;
+  static const bool pays = __builtin_cpu_is("amd");
+  return pays;
 #else
   return false;
 #endif

@@ -211,7 +211,7 @@ class Single {
         }
         const V dx = x[3 * i] - lane<R>(x[3 * block], k), dy = x[3 * i + 1] - lane<R>(x[3 * block + 1], k),
                 dz = x[3 * i + 2] - lane<R>(x[3 * block + 2], k);
-        const V u = (T(2) * w) / (dx * dx + (dy * dy + (dz * dz + R::kTiny)));
+        const V u = (T(2) * w) / squared<R>(dx, dy, dz);
         b[0] += u * dx * dx;
         b[1] += u * dy * dy;
         b[2] += u * dz * dz;
@@ -281,7 +281,7 @@ class Lanes {
     }
     for (int k = 0; k < n; ++k) shared_.valid[k] = splat<R>(static_cast<T>(k)) < atoms ? splat<R>(T(1)) : V{};
 
-    const bool staged = kBytes >= 32 && adders_apart();
+    const bool staged = kBytes >= 32 && staging_pays();
     const LaneCost<R> cost{n, least, field.count, shared_.points, shared_.valid, pairs_, shared_.anchors, staged};
     Preconditioner<R, true> preconditioner{n,       field.count, atoms,           shared_.points, shared_.valid,
                                            nullptr, nullptr,     shared_.centred, shared_.fixed,  shared_.inverse,

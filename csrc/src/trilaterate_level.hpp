@@ -56,8 +56,8 @@ struct Levels {
 };
 Levels available_levels();
 
-// Whether this processor adds in other units than it multiplies in, as AMD's do.
-bool adders_apart();
+// Whether pairs in stages (LaneCost) are worth their additions here: measured on Zen 5, and so taken for all of AMD's.
+bool staging_pays();
 
 // The level to use: `name`, or the highest for an empty name. Throws std::invalid_argument for an unknown one.
 const Level& level(const std::string& name);

@@ -42,8 +42,9 @@ class Optimiser {
   // `steep`: an upper bound of the Hessian's eigenvalues, for a step that cannot fail.
   Result minimise(const Limits& limits, B sleeping, S steep) {
     // A coordinate is known to half a unit in the last place, its gradient to that times the Hessian.
-    const S known = T(0.2) * R::kEpsilon * steep, enough = Mode::number(R::kEnough);
-    const S resolution = known > enough ? known : enough;
+    // Well within what is promised it may stop earlier; small weights make small gradients.
+    const S known = T(0.2) * R::kEpsilon * steep, within = T(24) * known, most = Mode::number(R::kEnough);
+    const S enough = within < most ? within : most, resolution = known > enough ? known : enough;
     const S wanted = Mode::number(static_cast<T>(limits.gradient));
     const S tolerance = wanted > resolution ? wanted : resolution;
     Result result;

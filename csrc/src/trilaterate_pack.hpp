@@ -3,6 +3,7 @@
 
 #include "hpcpdf/trilaterate.hpp"
 #include "trilaterate_cost.hpp"
+#include "trilaterate_level.hpp"
 
 namespace hpcpdf::trilaterate::HPCPDF_LEVEL {
 
@@ -184,7 +185,6 @@ class LanePacker {
    public:
     void add(int l, const View& view, int rows, int columns) {
       at_[l] = view.data;
-      ahead_[l] = view.data + kAhead * view.row;
       step_[l] = view.row;
       column_[l] = view.column;
       wide_[l] = view.wide;
@@ -213,10 +213,7 @@ class LanePacker {
     }
 
     void next_row() {
-      for (int l = 0; l < W; ++l) {
-        at_[l] += step_[l];
-        ahead_[l] += step_[l];
-      }
+      for (int l = 0; l < W; ++l) at_[l] += step_[l];
     }
 
    private:
@@ -235,7 +232,7 @@ class LanePacker {
       }
       // Matrices come from far away: a row to come is asked for while this one is turned.
       for (int l = 0; l < W; ++l) {
-        const X* ahead = reinterpret_cast<const X*>(ahead_[l]) + b;
+        const X* ahead = reinterpret_cast<const X*>(at_[l] + kAhead * step_[l]) + b;
         for (std::size_t k = 0; k < W; k += kLine / sizeof(X)) __builtin_prefetch(ahead + k);
       }
     }
@@ -249,7 +246,7 @@ class LanePacker {
     static constexpr int kAhead = 3;          // rows
     static constexpr std::size_t kLine = 64;  // bytes
 
-    const char *at_[W], *ahead_[W];  // the current row, and one to come
+    const char* at_[W];  // the current row
     std::ptrdiff_t step_[W], column_[W];
     bool wide_[W];
     int rows_[W], columns_[W];

@@ -143,7 +143,7 @@ struct Preconditioner {
       for (int l = 1; l < kModes; ++l) sum += coarse[k][l] * t[l];
       c[k] = Mode::spread(sum);
     }
-    const V pull = Mode::spread(breathing) * c[6];
+    const V growth = Mode::spread(breathing) * c[6];
     V product{};
     for (int e = 0; e < elements; ++e) {
       const V* p = centred + 3 * e;
@@ -152,7 +152,7 @@ struct Preconditioner {
                          c[2] + c[3] * p[1] - c[4] * p[0] + c[6] * p[2]};
       V rest[3], z[3];
       multiply(fixed + 6 * e, move, rest);
-      for (int k = 0; k < 3; ++k) rest[k] = g[k] - rest[k] - pull * p[k];
+      for (int k = 0; k < 3; ++k) rest[k] = g[k] - rest[k] - growth * p[k];
       multiply(inverse + 6 * e, rest, z);
       for (int k = 0; k < 3; ++k) {
         g[k] = z[k] + move[k];

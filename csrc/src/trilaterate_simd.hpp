@@ -24,13 +24,6 @@
 #define HPCPDF_INLINE_LAMBDA
 #endif
 
-// Keeps the compiler from reusing what it has computed from this value before.
-#if defined(__AVX512F__) && !defined(HPCPDF_SCALAR)
-#define HPCPDF_ANEW(value) asm("" : "+v"(value))
-#else
-#define HPCPDF_ANEW(value)
-#endif
-
 namespace hpcpdf::trilaterate::HPCPDF_LEVEL {
 
 #if defined(HPCPDF_SCALAR)
@@ -63,7 +56,7 @@ struct F32 {
   static constexpr int W = kWidthF;
   static constexpr T kEpsilon = 1.1920929e-7f;
   static constexpr T kTiny = 1e-24f;
-  static constexpr T kEnough = 1.4e-5f;  // projected gradient, safely within what is promised
+  static constexpr T kEnough = 1.4e-5f;  // projected gradient
 };
 
 struct F64 {

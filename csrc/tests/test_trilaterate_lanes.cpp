@@ -1,21 +1,21 @@
 // What the lanes of the batch kernel promise: both ways of laying out the work give the same numbers, and the matrices
 // of the caller are not read beyond their ends.
-#define HPCPDF_LEVEL level_test
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <cstring>
-#include <initializer_list>
+#include <string>
 #include <vector>
 
-#include "../src/trilaterate_cost.hpp"
 #include "check.hpp"
 #include "hpcpdf/trilaterate.hpp"
 
 namespace tri = hpcpdf::trilaterate;
-using tri::level_test::F32;
-using tri::level_test::F64;
-using tri::level_test::LaneCost;
+
+#if defined(HPCPDF_X86_LEVELS)
+bool both_ways_agree_avx2();
+bool both_ways_agree_avx512();
+#endif
 
 namespace {
 
@@ -26,49 +26,6 @@ struct Random {
     return low + (high - low) * static_cast<double>(state >> 11) / 9007199254740992.0;
   }
 };
-
-// Vectors with the alignment that they need, whatever the allocator gives.
-template <class R>
-struct Vectors {
-  using V = typename R::V;
-  using T = typename R::T;
-  explicit Vectors(std::size_t count) : room((count + 1) * R::W + 64), size(count) {
-    const auto address = reinterpret_cast<std::uintptr_t>(room.data());
-    first = reinterpret_cast<V*>((address + 63) / 64 * 64);
-  }
-  void fill(Random& random, double low, double high) {
-    T* p = reinterpret_cast<T*>(first);
-    for (std::size_t k = 0; k < size * R::W; ++k) p[k] = static_cast<T>(random(low, high));
-  }
-  std::vector<T> room;
-  std::size_t size;
-  V* first;
-};
-
-template <class R>
-void same_numbers_both_ways() {
-  using V = typename R::V;
-  using T = typename R::T;
-  constexpr int kSatellites = 3;
-  Random random;
-  T points[3 * kSatellites];
-  for (T& p : points) p = static_cast<T>(random(-1, 1));
-  for (int n = 1; n <= 70; n += n < 36 ? 1 : 7) {
-    for (const int least : {n, n - 1, n / 2, 1}) {
-      if (least < 1) continue;
-      Vectors<R> x(3 * n), d(LaneCost<R>::pairs(n)), a(n * kSatellites), valid(n), g(3 * n), h(3 * n);
-      x.fill(random, -0.7, 0.7);
-      d.fill(random, 0.1, 0.6);
-      a.fill(random, 0.1, 0.6);
-      for (int k = 0; k < n; ++k) valid.first[k] = tri::level_test::first_lanes<R>(k < least ? R::W : (R::W + 1) / 2);
-      const LaneCost<R> plain{n, least, kSatellites, points, valid.first, d.first, a.first, false};
-      const LaneCost<R> staged{n, least, kSatellites, points, valid.first, d.first, a.first, true};
-      const V f = plain(x.first, g.first), e = staged(x.first, h.first);
-      CHECK(std::memcmp(&f, &e, sizeof(V)) == 0);
-      CHECK(std::memcmp(g.first, h.first, 3 * n * sizeof(V)) == 0);
-    }
-  }
-}
 
 // A copy of numbers that ends where memory ends.
 template <class X>
@@ -141,16 +98,12 @@ void reads_no_further(const std::string& level, bool wide) {
 }  // namespace
 
 int main() {
-#if defined(__AVX2__)
-  // Compiled for it, so that multiplications and additions are fused as they are in use.
-  const bool able = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-#else
-  const bool able = true;
+#if defined(HPCPDF_X86_LEVELS)
+  // The last of the levels is the highest that this processor has.
+  const std::string highest = tri::instruction_levels().back();
+  if (highest == "avx2" || highest == "avx512") CHECK(both_ways_agree_avx2());
+  if (highest == "avx512") CHECK(both_ways_agree_avx512());
 #endif
-  if (able) {
-    same_numbers_both_ways<F32>();
-    same_numbers_both_ways<F64>();
-  }
   for (const std::string& level : tri::instruction_levels()) {
     for (const bool wide : {false, true}) {
       reads_no_further<float>(level, wide);

@@ -132,19 +132,46 @@ def test_any_layout_and_number_type_is_read():
     big[::2, ::3] = d
     variants = [
         (np.asfortranarray(d), np.asfortranarray(a)),
-        (big[::2, ::3], a[:, ::-1][:, ::-1]),
-        (d[::-1, ::-1][::-1, ::-1], a.astype(">f8")),
+        (big[::2, ::3], np.ascontiguousarray(a[:, ::-1])[:, ::-1]),
+        (np.ascontiguousarray(d[::-1, ::-1])[::-1, ::-1], a.astype(">f8")),
         (d.tolist(), a.tolist()),
         (d.astype(np.longdouble), a),
     ]
     for distances, anchors in variants:
         out = hpcpdf.trilaterate([distances], (anchors,), SATELLITES)
         np.testing.assert_allclose(out.positions[0], expected, atol=1e-6)
+    # Lanes of one group that are laid out in every way at once.
+    together = hpcpdf.trilaterate([q[0] for q in variants], [q[1] for q in variants], SATELLITES)
+    for found in together.positions:
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+    mixed = hpcpdf.trilaterate([d, d.astype(np.float32)] * 3, [a, a] * 3, SATELLITES)
+    for found in mixed.positions:
+        np.testing.assert_allclose(found, expected, atol=1e-5)
     single = hpcpdf.trilaterate([d.astype(np.float32)], [a.astype(np.float32)], SATELLITES.tolist())
     np.testing.assert_allclose(single.positions[0], expected, atol=1e-5)
     read_only = d.copy()
     read_only.flags.writeable = False
     assert solve([(None, read_only, a)]).positions[0].tobytes() == expected.tobytes()
+
+
+def test_small_weights_are_minimised_as_far_as_they_can_be():
+    rng = np.random.default_rng(14)
+    _, d, a = noisy(30, 0.05, rng)
+    expected = solve([(None, d, a)], dtype="float64").positions[0]
+    for weight in (0.1, 0.01):
+        full = [np.full(m.shape, weight) for m in (d, a)]
+        out = hpcpdf.trilaterate([d], [a], SATELLITES, weights=full[:1], satellite_weights=full[1:])
+        # The limit of the projected gradient, over the curvature of about 2 w n.
+        np.testing.assert_allclose(out.positions[0], expected, atol=5e-6 / (weight * 15))
+
+
+def test_infinities_that_would_cancel_are_refused():
+    rng = np.random.default_rng(15)
+    _, d, a = noisy(20, 0.05, rng)
+    for low, high in ((-np.inf, np.inf), (np.nan, 1.0), (1.0, np.nan)):
+        broken = d.copy()
+        broken[3, 7], broken[7, 3] = low, high
+        assert solve([(None, broken, a)]).status[0] == TrilaterationStatus.INVALID_INPUT
 
 
 def test_more_than_a_hundred_atoms():

@@ -1,0 +1,8 @@
+// Compiled with the options of the level; see both_ways.hpp.
+#define HPCPDF_LEVEL test_avx2
+#include "both_ways.hpp"
+
+bool both_ways_agree_avx2() {
+  using namespace hpcpdf::trilaterate::test_avx2;
+  return both_ways_agree<F32>() && both_ways_agree<F64>();
+}
