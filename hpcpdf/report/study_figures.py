@@ -210,7 +210,7 @@ def satellites_figure(rows: Sequence[Mapping[str, str]]) -> Figure:
             axes.plot(x, y, color=colour, marker=marker, ms=4, lw=1.6 if network else 1.1, ls=style, label=label)
             if name == "pearson_mean" and network and "pearson_std" in order[0]:
                 spread = np.array([_number(row["pearson_std"]) for row in order])
-                axes.fill_between(x, y - spread, y + spread, color=colour, alpha=0.15, lw=0)
+                axes.fill_between(x, y - spread, np.minimum(y + spread, 1.0), color=colour, alpha=0.15, lw=0)
     for axes, text in zip(panels, ("Pearson correlation of the PDFs", "median RMSD of the atoms (Å)"), strict=True):
         label_axes(axes, "satellites", text)
         axes.set_xticks(sorted({float(row["satellites"]) for row in rows}))
