@@ -5,7 +5,6 @@
 #include <atomic>
 #include <chrono>
 #include <cmath>
-#include <condition_variable>
 #include <cstdlib>
 #include <exception>
 #include <limits>
@@ -303,39 +302,38 @@ bool solve(const Problem* problems, std::size_t count, const double* satellites,
 
   std::atomic<std::size_t> next{0};
   std::mutex mutex;
-  std::condition_variable finished;
   std::exception_ptr error;
-  bool stopped = false;
-  int running =
-      static_cast<int>(std::min<std::size_t>(std::max(options.threads, 1), std::max<std::size_t>(units.size(), 1)));
-  const auto work = [&] {
+  const auto work = [&](auto&& after_each) {
     try {
       Worker worker(batch);
-      for (std::size_t k; (k = next++) < units.size();) worker.run(units[k], order.data());
+      for (std::size_t k; (k = next++) < units.size();) {
+        worker.run(units[k], order.data());
+        after_each();
+      }
     } catch (...) {
       next = units.size();
       const std::lock_guard<std::mutex> lock(mutex);
       if (!error) error = std::current_exception();
     }
-    const std::lock_guard<std::mutex> lock(mutex);
-    --running;
-    finished.notify_one();
   };
-  std::vector<std::thread> pool;
-  const int threads = running;
-  for (int t = 0; t < threads; ++t) pool.emplace_back(work);
-  {
-    std::unique_lock<std::mutex> lock(mutex);
-    while (!finished.wait_for(lock, std::chrono::milliseconds(100), [&] { return running == 0; })) {
-      lock.unlock();
-      if (!stopped && interrupted && interrupted()) {
-        stopped = true;
-        next = units.size();
-      }
-      lock.lock();
+  // The calling thread works too, and looks for a signal between units: a thread that only waits would cost a start and
+  // a wake-up, which for a small call is more than the work.
+  bool stopped = false;
+  auto looked = std::chrono::steady_clock::now();
+  const auto look = [&] {
+    const auto now = std::chrono::steady_clock::now();
+    if (now - looked < std::chrono::milliseconds(100)) return;
+    looked = now;
+    if (!stopped && interrupted && interrupted()) {
+      stopped = true;
+      next = units.size();
     }
-  }
-  for (auto& thread : pool) thread.join();
+  };
+  std::vector<std::thread> others;
+  const std::size_t threads = std::min<std::size_t>(std::max(options.threads, 1), units.size());
+  for (std::size_t t = 1; t < threads; ++t) others.emplace_back([&] { work([] {}); });
+  work(look);
+  for (auto& thread : others) thread.join();
   if (error) std::rethrow_exception(error);
   return !stopped;
 }
