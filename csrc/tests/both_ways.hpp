@@ -4,16 +4,9 @@
 #include <cstring>
 
 #include "../src/trilaterate_cost.hpp"
+#include "numbers.hpp"
 
 namespace hpcpdf::trilaterate::HPCPDF_LEVEL {
-
-struct Numbers {
-  unsigned long long state = 4711;
-  double operator()(double low, double high) {
-    state = state * 6364136223846793005ull + 1442695040888963407ull;
-    return low + (high - low) * static_cast<double>(state >> 11) / 9007199254740992.0;
-  }
-};
 
 template <class R>
 typename R::V* filled(std::size_t count, double low, double high, Numbers& numbers) {
@@ -28,7 +21,7 @@ bool both_ways_agree() {
   using V = typename R::V;
   using T = typename R::T;
   constexpr int kSatellites = 3, kLargest = 70;
-  Numbers numbers;
+  Numbers numbers(4711);
   T points[3 * kSatellites];
   for (T& p : points) p = static_cast<T>(numbers(-1, 1));
   V *x = filled<R>(3 * kLargest, -0.7, 0.7, numbers), *g = filled<R>(3 * kLargest, 0, 0, numbers),

@@ -6,6 +6,7 @@
 #include "hpcpdf/debye.hpp"
 #include "hpcpdf/nodes.hpp"
 #include "hpcpdf/pdf_kernels.hpp"
+#include "numbers.hpp"
 
 namespace {
 
@@ -16,22 +17,10 @@ using hpcpdf::Lines;
 
 constexpr InstructionLevel levels[] = {InstructionLevel::baseline, InstructionLevel::avx2, InstructionLevel::avx512};
 
-// Reproducible numbers in [0, 1).
-class Numbers {
- public:
-  double next() {
-    state_ = state_ * 6364136223846793005ull + 1442695040888963407ull;
-    return static_cast<double>(state_ >> 11) / 9007199254740992.0;
-  }
-
- private:
-  std::uint64_t state_ = 1;
-};
-
 std::vector<double> random_positions(std::size_t n) {
   Numbers numbers;
   std::vector<double> positions(3 * n);
-  for (double& x : positions) x = 20.0 * numbers.next();
+  for (double& x : positions) x = 20.0 * numbers();
   return positions;
 }
 
@@ -71,14 +60,14 @@ std::vector<double> all_outputs(const hpcpdf::PdfKernels& kernels) {
   std::vector<double> weight(n), x(n), a(n), t(n), y(n), z(n);
   std::vector<std::size_t> lengths(n), first(n);
   for (std::size_t i = 0; i < n; ++i) {
-    weight[i] = numbers.next();
-    x[i] = 3.0 * numbers.next();
-    y[i] = numbers.next();
-    z[i] = numbers.next();
-    a[i] = 1e-5 * numbers.next();
-    t[i] = numbers.next() - 0.5;
+    weight[i] = numbers();
+    x[i] = 3.0 * numbers();
+    y[i] = numbers();
+    z[i] = numbers();
+    a[i] = 1e-5 * numbers();
+    t[i] = numbers() - 0.5;
     lengths[i] = i % 3 == 0 ? n_k - i : n_k;
-    first[i] = static_cast<std::size_t>(700.0 * numbers.next());
+    first[i] = static_cast<std::size_t>(700.0 * numbers());
   }
   std::vector<double> all;
   const auto keep = [&all](const std::vector<double>& part) { all.insert(all.end(), part.begin(), part.end()); };
@@ -91,10 +80,10 @@ std::vector<double> all_outputs(const hpcpdf::PdfKernels& kernels) {
   keep(std::vector<double>(value.begin() + 3, value.end()));
   hpcpdf::StencilWeights stencils;
   for (auto& coefficients : stencils.value) {
-    for (double& c : coefficients) c = numbers.next();
+    for (double& c : coefficients) c = numbers();
   }
   for (auto& coefficients : stencils.slope) {
-    for (double& c : coefficients) c = numbers.next();
+    for (double& c : coefficients) c = numbers();
   }
   kernels.add_stencils(stencils, first.data(), t.data(), n, row.data());
   kernels.read_stencils(stencils, first.data(), t.data(), n, sum.data(), value.data(), slope.data());
@@ -107,7 +96,7 @@ std::vector<double> plan_outputs(const hpcpdf::PdfKernels& kernels) {
   Numbers numbers;
   const auto random = [&numbers](std::size_t n) {
     std::vector<double> values(n);
-    for (double& value : values) value = numbers.next();
+    for (double& value : values) value = numbers();
     return values;
   };
   constexpr std::size_t n = 100, n_bins = 30, n_nodes = 3 * (n_bins - 1) + 8, n_blocks = 5, cells = 9, spread = 11;
@@ -240,8 +229,8 @@ void sine_transform_is_the_sum() {
   Numbers numbers;
   const std::size_t rows = 5, n_q = 700, n_r = 21;
   std::vector<double> f(rows * n_q), r(n_r), out(rows * n_r);
-  for (double& value : f) value = numbers.next() - 0.5;
-  for (double& value : r) value = 30.0 * numbers.next();
+  for (double& value : f) value = numbers() - 0.5;
+  for (double& value : r) value = 30.0 * numbers();
   hpcpdf::sine_transform(f.data(), rows, {0.05, n_q}, 9, r.data(), n_r, out.data(), 2);
   for (std::size_t b = 0; b < rows; ++b) {
     for (std::size_t i = 0; i < n_r; ++i) {

@@ -4,6 +4,7 @@
 
 #include "check.hpp"
 #include "hpcpdf/pdf_plan.hpp"
+#include "numbers.hpp"
 
 namespace {
 
@@ -14,12 +15,9 @@ using hpcpdf::PlanSettings;
 constexpr double pi = 3.14159265358979323846;
 
 std::vector<double> random_positions(std::size_t n) {
-  std::uint64_t state = 1;
+  Numbers numbers;
   std::vector<double> positions(3 * n);
-  for (double& x : positions) {
-    state = state * 6364136223846793005ull + 1442695040888963407ull;
-    x = 20.0 * static_cast<double>(state >> 11) / 9007199254740992.0;
-  }
+  for (double& x : positions) x = numbers(0.0, 20.0);
   return positions;
 }
 

@@ -9,6 +9,7 @@
 
 #include "check.hpp"
 #include "hpcpdf/trilaterate.hpp"
+#include "numbers.hpp"
 
 namespace tri = hpcpdf::trilaterate;
 
@@ -18,14 +19,6 @@ bool both_ways_agree_avx512();
 #endif
 
 namespace {
-
-struct Random {
-  unsigned long long state = 4711;
-  double operator()(double low, double high) {
-    state = state * 6364136223846793005ull + 1442695040888963407ull;
-    return low + (high - low) * static_cast<double>(state >> 11) / 9007199254740992.0;
-  }
-};
 
 // A copy of numbers that ends where memory ends.
 template <class X>
@@ -56,7 +49,7 @@ class Guarded {
 template <class X>
 void reads_no_further(const std::string& level, bool wide) {
   const std::vector<double> satellites = {0, 0, 1, 0.94, 0, -0.33, -0.47, 0.82, -0.33, -0.47, -0.82, -0.33};
-  Random random;
+  Numbers random(4711);
   std::vector<std::vector<X>> d, a;
   std::vector<Guarded<X>> guarded_d, guarded_a;
   std::vector<int> sizes;
