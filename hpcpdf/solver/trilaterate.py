@@ -101,7 +101,7 @@ def trilaterate(
         The specialised kernel, or the general L-BFGS-B in float64 for comparison.
     dtype : {"float32", "float64"}
         Arithmetic of the batch kernel and type of the positions. In float32 the projected gradient still falls
-        below 2e-5 up to 200 atoms without weights; what float32 cannot finish goes on in float64.
+        below 2e-5 up to 100 atoms without weights; what float32 cannot finish goes on in float64.
     n_threads : int, optional
         Threads; default one per available core. Results do not depend on it.
 
