@@ -34,7 +34,7 @@ class Matrices {
       // A list or tuple of the arrays themselves, so that looking one up costs nothing.
       items_ = py::reinterpret_steal<py::object>(PySequence_Fast(source.ptr(), "expected a sequence of matrices"));
       if (!items_) throw py::error_already_set();
-      count_ = static_cast<std::size_t>(PySequence_Fast_GET_SIZE(items_.ptr()));
+      items_end_ = count_ = static_cast<std::size_t>(PySequence_Fast_GET_SIZE(items_.ptr()));
     }
     if (count != kAny && count_ != count) {
       throw std::invalid_argument("trilaterate: " + name_ + " holds " + std::to_string(count_) +
@@ -47,6 +47,18 @@ class Matrices {
   std::size_t count() const { return count_; }
   bool whole() const { return whole_; }
   py::ssize_t padded_rows() const { return block_.shape(1); }
+
+  // Asks for what view() will read a few problems later: arrays lie anywhere in memory, and to wait for them takes most
+  // of the time of looking at them.
+  void ask_ahead(std::size_t k) const {
+    constexpr std::size_t kObject = 12, kShape = 6;
+    if (k + kObject >= items_end_) return;
+    const char* object = reinterpret_cast<const char*>(item(k + kObject));
+    __builtin_prefetch(object);
+    __builtin_prefetch(object + 64);
+    const py::handle array(item(k + kShape));
+    if (py::isinstance<py::array>(array)) __builtin_prefetch(py::reinterpret_borrow<py::array>(array).shape());
+  }
 
   // The matrix of problem k with `rows` rows (-1: all) and `columns` columns (-1: as many as rows).
   tri::View view(std::size_t k, py::ssize_t rows, py::ssize_t columns, py::ssize_t& got_rows) {
@@ -62,7 +74,7 @@ class Matrices {
       return make_view(block_,
                        static_cast<const char*>(block_.data()) + static_cast<py::ssize_t>(k) * block_.strides(0), 1);
     }
-    py::array array = number_array(py::handle(PySequence_Fast_GET_ITEM(items_.ptr(), static_cast<py::ssize_t>(k))), k);
+    py::array array = number_array(item(k), k);
     if (rows < 0 && array.ndim() > 0) rows = array.shape(0);
     const py::ssize_t expected = columns < 0 ? rows : columns;
     const bool nothing = rows == 0 && array.size() == 0;
@@ -77,13 +89,14 @@ class Matrices {
   }
 
  private:
+  PyObject* item(std::size_t k) const { return PySequence_Fast_GET_ITEM(items_.ptr(), static_cast<py::ssize_t>(k)); }
+
   py::array number_array(const py::handle& item, std::size_t k) {
     if (py::isinstance<py::array>(item)) {
       auto array = py::reinterpret_borrow<py::array>(item);
-      // By its number: arrays from files often bring a type object of their own.
       const py::dtype type = array.dtype();
-      const bool native = (type.num() == double_ || type.num() == float_) && type.byteorder() == '=';
-      if (native && (array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_)) return array;
+      if (!type.is(native_) && is_native(type)) native_ = type;
+      if (type.is(native_) && (array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_)) return array;
       if (type.kind() != 'f' && type.kind() != 'i' && type.kind() != 'u' && type.kind() != 'b') refuse(k);
     }
     auto converted = py::array_t<double, py::array::c_style | py::array::forcecast>::ensure(item);
@@ -93,6 +106,11 @@ class Matrices {
     }
     keep_.push_back(converted);
     return converted;
+  }
+
+  // By its number: arrays from files often bring a type object of their own.
+  bool is_native(const py::dtype& type) const {
+    return (type.num() == double_ || type.num() == float_) && type.byteorder() == '=';
   }
 
   [[noreturn]] void refuse(std::size_t k) const {
@@ -112,9 +130,10 @@ class Matrices {
   std::string name_;
   py::object items_;
   py::array block_;
-  std::size_t count_ = 0;
+  std::size_t count_ = 0, items_end_ = 0;
   bool whole_ = false;
   std::vector<py::object> keep_;
+  py::object native_;  // the last type that was one
   int double_ = py::dtype::of<double>().num(), float_ = py::dtype::of<float>().num();
 };
 
@@ -128,6 +147,16 @@ PyObject* rows_of(const py::array& whole, const py::dtype& type, py::ssize_t row
                                   py::detail::npy_api::NPY_ARRAY_WRITEABLE_, nullptr));
   if (!part || numpy.PyArray_SetBaseObject_(part.ptr(), whole.inc_ref().ptr()) != 0) throw py::error_already_set();
   return part.release().ptr();
+}
+
+void fill_with_nan(void* numbers, py::ssize_t begin, py::ssize_t end, const tri::Options& options) {
+  for (py::ssize_t i = begin; i < end; ++i) {
+    if (options.wide) {
+      static_cast<double*>(numbers)[i] = std::numeric_limits<double>::quiet_NaN();
+    } else {
+      static_cast<float*>(numbers)[i] = std::numeric_limits<float>::quiet_NaN();
+    }
+  }
 }
 
 // `counts` is None or the number of atoms of each problem of a three-dimensional `distances`.
@@ -149,15 +178,19 @@ py::tuple trilaterate(const py::object& distances, const py::object& satellite_d
   std::vector<py::ssize_t> sizes;
   if (!counts.is_none()) sizes = counts.cast<std::vector<py::ssize_t>>();
 
-  std::vector<tri::Problem> problems(count);
+  std::vector<tri::Problem> problems;
+  problems.reserve(count);
   std::size_t total = 0;
   for (std::size_t k = 0; k < count; ++k) {
+    d.ask_ahead(k);
+    a.ask_ahead(k);
     py::ssize_t n = sizes.empty() ? -1 : sizes[k], rows;
-    problems[k].distances = d.view(k, n, -1, n);
-    problems[k].n = static_cast<int>(n);
-    problems[k].satellites = a.view(k, n, s, rows);
-    if (!weights.is_none()) problems[k].weights = w.view(k, n, -1, rows);
-    if (!satellite_weights.is_none()) problems[k].satellite_weights = v.view(k, n, s, rows);
+    tri::Problem& problem = problems.emplace_back();
+    problem.distances = d.view(k, n, -1, n);
+    problem.n = static_cast<int>(n);
+    problem.satellites = a.view(k, n, s, rows);
+    if (!weights.is_none()) problem.weights = w.view(k, n, -1, rows);
+    if (!satellite_weights.is_none()) problem.satellite_weights = v.view(k, n, s, rows);
     total += static_cast<std::size_t>(n);
   }
 
@@ -171,43 +204,43 @@ py::tuple trilaterate(const py::object& distances, const py::object& satellite_d
     targets[k] = cursor;
     cursor += stride * static_cast<std::size_t>(d.whole() ? d.padded_rows() : problems[k].n);
   }
-  std::vector<tri::Outcome> outcomes(count);
-  bool completed;
-  {
-    const py::gil_scoped_release release;
-    completed = tri::solve(problems.data(), count, satellites.data(), static_cast<int>(s), options, targets.data(),
-                           outcomes.data(), [] {
-                             const py::gil_scoped_acquire acquire;
-                             return PyErr_CheckSignals() != 0;
-                           });
-    for (std::size_t k = 0; completed && d.whole() && k < count; ++k) {
-      for (py::ssize_t i = 3 * problems[k].n; i < 3 * d.padded_rows(); ++i) {
-        if (options.wide) {
-          static_cast<double*>(targets[k])[i] = std::numeric_limits<double>::quiet_NaN();
-        } else {
-          static_cast<float*>(targets[k])[i] = std::numeric_limits<float>::quiet_NaN();
-        }
-      }
-    }
-  }
-  if (!completed) throw py::error_already_set();
-
+  // What is left to do with arrays is done while the other threads are at work.
   py::object placed = positions;
-  if (!d.whole()) {
+  const auto meanwhile = [&] {
+    if (d.whole()) {
+      for (std::size_t k = 0; k < count; ++k) fill_with_nan(targets[k], 3 * problems[k].n, 3 * d.padded_rows(), options);
+      return;
+    }
+    const py::gil_scoped_acquire acquire;
     py::list parts(count);
     for (std::size_t k = 0; k < count; ++k) {
       PyList_SET_ITEM(parts.ptr(), static_cast<py::ssize_t>(k), rows_of(positions, type, problems[k].n, targets[k]));
     }
     placed = parts;
+  };
+  const auto interrupted = [] {
+    const py::gil_scoped_acquire acquire;
+    return PyErr_CheckSignals() != 0;
+  };
+  std::vector<tri::Outcome> outcomes(count);
+  bool completed;
+  {
+    const py::gil_scoped_release release;
+    completed = tri::solve(problems.data(), count, satellites.data(), static_cast<int>(s), options, targets.data(),
+                           outcomes.data(), meanwhile, interrupted);
   }
+  if (!completed) throw py::error_already_set();
+
   const auto size = static_cast<py::ssize_t>(count);
   py::array_t<double> cost(size), gradient(size);
   py::array_t<std::int32_t> evaluations(size), status(size);
-  for (py::ssize_t k = 0; k < size; ++k) {
-    cost.mutable_at(k) = outcomes[k].cost;
-    gradient.mutable_at(k) = outcomes[k].projected_gradient;
-    evaluations.mutable_at(k) = outcomes[k].evaluations;
-    status.mutable_at(k) = static_cast<std::int32_t>(outcomes[k].status);
+  double *costs = cost.mutable_data(), *gradients = gradient.mutable_data();
+  std::int32_t *counted = evaluations.mutable_data(), *statuses = status.mutable_data();
+  for (std::size_t k = 0; k < count; ++k) {
+    costs[k] = outcomes[k].cost;
+    gradients[k] = outcomes[k].projected_gradient;
+    counted[k] = outcomes[k].evaluations;
+    statuses[k] = static_cast<std::int32_t>(outcomes[k].status);
   }
   return py::make_tuple(placed, cost, gradient, evaluations, status);
 }

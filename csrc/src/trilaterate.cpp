@@ -6,14 +6,12 @@
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
-#include <exception>
 #include <limits>
 #include <memory>
-#include <mutex>
 #include <new>
 #include <numeric>
-#include <thread>
 
+#include "hpcpdf/parallel.hpp"
 #include "trilaterate_dense.hpp"
 
 namespace hpcpdf::trilaterate {
@@ -248,45 +246,42 @@ class Worker {
   std::vector<double> x_;
 };
 
-// Small problems sorted by size into lane groups, then single ones, then those that need more care. The kind depends
-// on the problem alone, so that its result does not depend on its neighbours.
+// Problems that need more care, then those that are solved one at a time, then lane groups of about equal size, large ones
+// first. The kind depends on the problem alone, so that its result does not depend on its neighbours.
 void schedule(const Batch& batch, std::size_t count, std::vector<std::size_t>& order, std::vector<Unit>& units) {
   const bool plain = batch.field.good && !batch.options.sequential && !batch.options.general;
   const Kernel& lanes = batch.level->lanes[batch.options.wide];
-  std::vector<std::size_t> single, dense;
-  std::vector<std::vector<std::size_t>> by_size(batch.level->lane_limit[batch.options.wide] + 1);
-  for (std::size_t k = 0; k < count; ++k) {
-    const Problem& q = batch.problems[k];
+  const int limit = batch.level->lane_limit[batch.options.wide];
+  enum : int { dense, single, in_lanes };
+  const auto place_of = [&](const Problem& q) -> int {
     const bool weighted = q.weights.data != nullptr || q.satellite_weights.data != nullptr;
     const bool held = q.satellite_weights.data == nullptr || all_positive(q.satellite_weights, q.n, batch.field.count);
-    if (!plain || q.n == 0 || !held) {
-      dense.push_back(k);
-    } else if (!weighted && q.n < static_cast<int>(by_size.size())) {
-      by_size[q.n].push_back(k);
-    } else {
-      single.push_back(k);
+    if (!plain || q.n == 0 || !held) return dense;
+    return weighted || q.n > limit ? single : in_lanes + limit - q.n;
+  };
+  std::vector<int> places(count);
+  std::vector<std::size_t> begin(in_lanes + limit + 1);  // of each place; at last its end
+  for (std::size_t k = 0; k < count; ++k) ++begin[(places[k] = place_of(batch.problems[k])) + 1];
+  std::partial_sum(begin.begin(), begin.end(), begin.begin());
+  const std::size_t ends[] = {begin[single], begin[in_lanes], count};
+  order.resize(count);
+  for (std::size_t k = 0; k < count; ++k) order[begin[places[k]]++] = k;
+
+  // Neighbours in size share a group: its time is that of the largest, so that a full group is always worth it.
+  const std::size_t chunks[] = {4, kSingleChunk, static_cast<std::size_t>(lanes.width)};
+  const Unit::Kind kinds[] = {Unit::Kind::dense, Unit::Kind::single, Unit::Kind::lanes};
+  std::size_t at = 0;
+  for (int part = 0; part < 3; ++part) {
+    for (; at < ends[part]; at = units.back().end) {
+      units.push_back({kinds[part], at, std::min(ends[part], at + chunks[part])});
     }
   }
-  order.reserve(count);
-  const auto append = [&](const std::vector<std::size_t>& indices, Unit::Kind kind, std::size_t chunk) {
-    for (std::size_t k = 0; k < indices.size(); k += chunk) {
-      const std::size_t end = std::min(indices.size(), k + chunk);
-      units.push_back({kind, order.size(), order.size() + (end - k)});
-      order.insert(order.end(), indices.begin() + k, indices.begin() + end);
-    }
-  };
-  append(dense, Unit::Kind::dense, 4);
-  append(single, Unit::Kind::single, kSingleChunk);
-  // Neighbours in size share a group: its time is that of the largest, so that a full group is always worth it.
-  std::vector<std::size_t> sorted;
-  for (std::size_t n = by_size.size(); n-- > 0;) sorted.insert(sorted.end(), by_size[n].begin(), by_size[n].end());
-  append(sorted, Unit::Kind::lanes, lanes.width);
 }
 
 }  // namespace
 
 bool solve(const Problem* problems, std::size_t count, const double* satellites, int n_satellites,
-           const Options& options, void* const* positions, Outcome* outcomes,
+           const Options& options, void* const* positions, Outcome* outcomes, const std::function<void()>& meanwhile,
            const std::function<bool()>& interrupted) {
   std::vector<double> matrix;
   const Batch batch{problems,
@@ -301,40 +296,30 @@ bool solve(const Problem* problems, std::size_t count, const double* satellites,
   schedule(batch, count, order, units);
 
   std::atomic<std::size_t> next{0};
-  std::mutex mutex;
-  std::exception_ptr error;
-  const auto work = [&](auto&& after_each) {
+  bool stopped = false;
+  const auto threads = static_cast<std::size_t>(std::max(options.threads, 1));
+  on_threads(std::clamp<std::size_t>(units.size(), 1, threads), [&](std::size_t thread) {
     try {
+      const bool calling = thread == 0;
       Worker worker(batch);
+      if (calling && meanwhile) meanwhile();
+      auto looked = std::chrono::steady_clock::now();
       for (std::size_t k; (k = next++) < units.size();) {
         worker.run(units[k], order.data());
-        after_each();
+        if (!calling) continue;
+        const auto now = std::chrono::steady_clock::now();
+        if (now - looked < std::chrono::milliseconds(100)) continue;
+        looked = now;
+        if (!stopped && interrupted && interrupted()) {
+          stopped = true;
+          next = units.size();
+        }
       }
     } catch (...) {
       next = units.size();
-      const std::lock_guard<std::mutex> lock(mutex);
-      if (!error) error = std::current_exception();
+      throw;
     }
-  };
-  // The calling thread works too, and looks for a signal between units: a thread that only waits would cost a start and
-  // a wake-up, which for a small call is more than the work.
-  bool stopped = false;
-  auto looked = std::chrono::steady_clock::now();
-  const auto look = [&] {
-    const auto now = std::chrono::steady_clock::now();
-    if (now - looked < std::chrono::milliseconds(100)) return;
-    looked = now;
-    if (!stopped && interrupted && interrupted()) {
-      stopped = true;
-      next = units.size();
-    }
-  };
-  std::vector<std::thread> others;
-  const std::size_t threads = std::min<std::size_t>(std::max(options.threads, 1), units.size());
-  for (std::size_t t = 1; t < threads; ++t) others.emplace_back([&] { work([] {}); });
-  work(look);
-  for (auto& thread : others) thread.join();
-  if (error) std::rethrow_exception(error);
+  });
   return !stopped;
 }
 

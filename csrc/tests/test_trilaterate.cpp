@@ -85,7 +85,7 @@ Solution solve(const std::vector<Case>& cases, const tri::Options& options) {
     targets[k] = options.wide ? static_cast<void*>(solution.x[k].data()) : static_cast<void*>(narrow[k].data());
   }
   const bool done = tri::solve(problems.data(), problems.size(), kSatellites.data(), kCount, options, targets.data(),
-                               solution.outcomes.data(), nullptr);
+                               solution.outcomes.data(), nullptr, nullptr);
   CHECK(done);
   for (std::size_t k = 0; k < cases.size() && !options.wide; ++k) {
     std::copy(narrow[k].begin(), narrow[k].end(), solution.x[k].begin());
@@ -183,6 +183,6 @@ int main() {
   }
   options.sequential = true;
   CHECK(!tri::solve(problems.data(), problems.size(), kSatellites.data(), kCount, options, targets.data(),
-                    outcomes.data(), [] { return true; }));
+                    outcomes.data(), nullptr, [] { return true; }));
   return check::failures;
 }

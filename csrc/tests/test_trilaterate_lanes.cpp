@@ -82,7 +82,7 @@ void reads_no_further(const std::string& level, bool wide) {
     options.level = level;
     options.max_evaluations = 5;
     CHECK(tri::solve(problems.data(), problems.size(), satellites.data(), 4, options, targets.data(), outcomes.data(),
-                     nullptr));
+                     nullptr, nullptr));
     return x;
   };
   CHECK(solve(true) == solve(false));

@@ -60,11 +60,13 @@ struct Outcome {
 };
 
 // Solves `count` problems. `positions[k]` receives 3 n_k numbers, float or (options.wide) double. The results do not
-// depend on the number of threads or on the other problems. `interrupted` is polled by the calling thread a few times a
-// second; when it returns true, workers stop early and the call returns false.
+// depend on the number of threads or on the other problems. The calling thread runs `meanwhile` once while the others
+// are already at work, and asks `interrupted` a few times a second; when that returns true, all stop early and the call
+// returns false.
 // Throws std::invalid_argument for an unknown instruction level.
 bool solve(const Problem* problems, std::size_t count, const double* satellites, int n_satellites,
-           const Options& options, void* const* positions, Outcome* outcomes, const std::function<bool()>& interrupted);
+           const Options& options, void* const* positions, Outcome* outcomes, const std::function<void()>& meanwhile,
+           const std::function<bool()>& interrupted);
 
 // Names of the instruction levels that this build and this processor have, lowest first.
 std::vector<std::string> instruction_levels();
