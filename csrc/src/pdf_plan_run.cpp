@@ -243,7 +243,7 @@ void for_groups(const ClusterBatch& batch, int n_threads, const MakeWorker& make
   const std::size_t size = std::max<std::size_t>(1, std::min(row_tile, (batch.size + threads - 1) / threads));
   const std::size_t groups = (batch.size + size - 1) / size;
   std::atomic<std::size_t> next{0};
-  parallel_for(std::min(groups, threads), n_threads, [&](std::size_t) {
+  on_threads(std::min(groups, threads), [&](std::size_t) {
     auto worker = make_worker();
     for (std::size_t g = next++; g < groups; g = next++) work(worker, g * size, std::min(batch.size, (g + 1) * size));
   });
