@@ -34,7 +34,7 @@ class Matrices {
       // A list or tuple of the arrays themselves, so that looking one up costs nothing.
       items_ = py::reinterpret_steal<py::object>(PySequence_Fast(source.ptr(), "expected a sequence of matrices"));
       if (!items_) throw py::error_already_set();
-      items_end_ = count_ = static_cast<std::size_t>(PySequence_Fast_GET_SIZE(items_.ptr()));
+      count_ = static_cast<std::size_t>(PySequence_Fast_GET_SIZE(items_.ptr()));
     }
     if (count != kAny && count_ != count) {
       throw std::invalid_argument("trilaterate: " + name_ + " holds " + std::to_string(count_) +
@@ -48,11 +48,11 @@ class Matrices {
   bool whole() const { return whole_; }
   py::ssize_t padded_rows() const { return block_.shape(1); }
 
-  // Asks for what view() will read a few problems later: arrays lie anywhere in memory, and to wait for them takes most
-  // of the time of looking at them.
+  // Asks for what view() will read a few problems later: arrays lie anywhere in memory, and waiting for them would take
+  // longer than looking at them.
   void ask_ahead(std::size_t k) const {
-    constexpr std::size_t kObject = 12, kShape = 6;
-    if (k + kObject >= items_end_) return;
+    constexpr std::size_t kObject = 24, kShape = 12;
+    if (whole_ || k + kObject >= count_) return;
     const char* object = reinterpret_cast<const char*>(item(k + kObject));
     __builtin_prefetch(object);
     __builtin_prefetch(object + 64);
@@ -60,8 +60,9 @@ class Matrices {
     if (py::isinstance<py::array>(array)) __builtin_prefetch(py::reinterpret_borrow<py::array>(array).shape());
   }
 
-  // The matrix of problem k with `rows` rows (-1: all) and `columns` columns (-1: as many as rows).
-  tri::View view(std::size_t k, py::ssize_t rows, py::ssize_t columns, py::ssize_t& got_rows) {
+  // Makes `out` the matrix of problem k with `rows` rows (-1: all) and `columns` columns (-1: as many as rows); returns
+  // the number of rows.
+  py::ssize_t view(std::size_t k, py::ssize_t rows, py::ssize_t columns, tri::View& out) {
     if (whole_) {
       if (rows < 0) rows = block_.shape(1);
       const py::ssize_t expected = columns < 0 ? block_.shape(1) : columns;
@@ -70,11 +71,11 @@ class Matrices {
                                     std::to_string(count_) + ", N, " + (columns < 0 ? "N" : std::to_string(columns)) +
                                     ")");
       }
-      got_rows = rows;
-      return make_view(block_,
-                       static_cast<const char*>(block_.data()) + static_cast<py::ssize_t>(k) * block_.strides(0), 1);
+      set_view(block_, static_cast<const char*>(block_.data()) + static_cast<py::ssize_t>(k) * block_.strides(0), 1,
+               out);
+      return rows;
     }
-    py::array array = number_array(item(k), k);
+    const py::array array = number_array(item(k), k);
     if (rows < 0 && array.ndim() > 0) rows = array.shape(0);
     const py::ssize_t expected = columns < 0 ? rows : columns;
     const bool nothing = rows == 0 && array.size() == 0;
@@ -83,9 +84,8 @@ class Matrices {
                                   shape_text(array) + ", expected (" + (rows < 0 ? "n" : std::to_string(rows)) + ", " +
                                   (expected < 0 ? "n" : std::to_string(expected)) + ")");
     }
-    got_rows = rows;
-    if (nothing) return tri::View();
-    return make_view(array, static_cast<const char*>(array.data()), 0);
+    if (!nothing) set_view(array, static_cast<const char*>(array.data()), 0, out);
+    return rows;
   }
 
  private:
@@ -94,9 +94,13 @@ class Matrices {
   py::array number_array(const py::handle& item, std::size_t k) {
     if (py::isinstance<py::array>(item)) {
       auto array = py::reinterpret_borrow<py::array>(item);
+      if (type_of(array) != native_.ptr() && is_native(array.dtype())) {
+        native_ = array.dtype();
+        native_wide_ = array.itemsize() == sizeof(double);
+      }
+      const bool aligned = (array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_) != 0;
+      if (aligned && type_of(array) == native_.ptr()) return array;
       const py::dtype type = array.dtype();
-      if (!type.is(native_) && is_native(type)) native_ = type;
-      if (type.is(native_) && (array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_)) return array;
       if (type.kind() != 'f' && type.kind() != 'i' && type.kind() != 'u' && type.kind() != 'b') refuse(k);
     }
     auto converted = py::array_t<double, py::array::c_style | py::array::forcecast>::ensure(item);
@@ -113,27 +117,29 @@ class Matrices {
     return (type.num() == double_ || type.num() == float_) && type.byteorder() == '=';
   }
 
+  // Without counting a reference: that would be the same count for each array, and each would wait for the one before.
+  static const PyObject* type_of(const py::array& array) { return py::detail::array_proxy(array.ptr())->descr; }
+
   [[noreturn]] void refuse(std::size_t k) const {
     throw std::invalid_argument("trilaterate: " + name_ + "[" + std::to_string(k) +
                                 "] is not an array of real numbers");
   }
 
-  static tri::View make_view(const py::array& array, const char* data, py::ssize_t first) {
-    tri::View view;
-    view.data = data;
-    view.row = array.strides(first);
-    view.column = array.strides(first + 1);
-    view.wide = array.itemsize() == sizeof(double);
-    return view;
+  void set_view(const py::array& array, const char* data, py::ssize_t first, tri::View& out) const {
+    out.data = data;
+    out.row = array.strides(first);
+    out.column = array.strides(first + 1);
+    out.wide = type_of(array) == native_.ptr() ? native_wide_ : array.itemsize() == sizeof(double);
   }
 
   std::string name_;
   py::object items_;
   py::array block_;
-  std::size_t count_ = 0, items_end_ = 0;
+  std::size_t count_ = 0;
   bool whole_ = false;
   std::vector<py::object> keep_;
   py::object native_;  // the last type that was one
+  bool native_wide_ = false;
   int double_ = py::dtype::of<double>().num(), float_ = py::dtype::of<float>().num();
 };
 
@@ -178,19 +184,25 @@ py::tuple trilaterate(const py::object& distances, const py::object& satellite_d
   std::vector<py::ssize_t> sizes;
   if (!counts.is_none()) sizes = counts.cast<std::vector<py::ssize_t>>();
 
-  std::vector<tri::Problem> problems;
-  problems.reserve(count);
+  std::vector<tri::Problem> problems(count);
+  std::vector<tri::View> pair_weights(weights.is_none() ? 0 : count);
+  std::vector<tri::View> anchor_weights(satellite_weights.is_none() ? 0 : count);
   std::size_t total = 0;
   for (std::size_t k = 0; k < count; ++k) {
     d.ask_ahead(k);
     a.ask_ahead(k);
-    py::ssize_t n = sizes.empty() ? -1 : sizes[k], rows;
-    tri::Problem& problem = problems.emplace_back();
-    problem.distances = d.view(k, n, -1, n);
+    tri::Problem& problem = problems[k];
+    const py::ssize_t n = d.view(k, sizes.empty() ? -1 : sizes[k], -1, problem.distances);
     problem.n = static_cast<int>(n);
-    problem.satellites = a.view(k, n, s, rows);
-    if (!weights.is_none()) problem.weights = w.view(k, n, -1, rows);
-    if (!satellite_weights.is_none()) problem.satellite_weights = v.view(k, n, s, rows);
+    a.view(k, n, s, problem.satellites);
+    if (!pair_weights.empty()) {
+      w.view(k, n, -1, pair_weights[k]);
+      problem.weights = &pair_weights[k];
+    }
+    if (!anchor_weights.empty()) {
+      v.view(k, n, s, anchor_weights[k]);
+      problem.satellite_weights = &anchor_weights[k];
+    }
     total += static_cast<std::size_t>(n);
   }
 
@@ -208,7 +220,8 @@ py::tuple trilaterate(const py::object& distances, const py::object& satellite_d
   py::object placed = positions;
   const auto meanwhile = [&] {
     if (d.whole()) {
-      for (std::size_t k = 0; k < count; ++k) fill_with_nan(targets[k], 3 * problems[k].n, 3 * d.padded_rows(), options);
+      for (std::size_t k = 0; k < count; ++k)
+        fill_with_nan(targets[k], 3 * problems[k].n, 3 * d.padded_rows(), options);
       return;
     }
     const py::gil_scoped_acquire acquire;

@@ -100,8 +100,7 @@ class Worker {
 
   void single(std::size_t index) {
     const Problem& q = problem(index);
-    const bool weighted = q.weights.data != nullptr || q.satellite_weights.data != nullptr;
-    const Kernel& kernel = batch_.level->single[batch_.options.wide][weighted];
+    const Kernel& kernel = batch_.level->single[batch_.options.wide][q.weighted()];
     kernel.solve(batch_.field, batch_.limits, fresh_task(&index),
                  memory_.at_least(kernel.memory(q.n, batch_.field.count)));
     go_on(index);
@@ -135,8 +134,7 @@ class Worker {
   // The float64 kernel from x_ to x_.
   Outcome wide_kernel(std::size_t index, const Limits& limits) {
     const Problem& q = problem(index);
-    const bool weighted = q.weights.data != nullptr || q.satellite_weights.data != nullptr;
-    const Kernel& kernel = batch_.level->single[1][weighted];
+    const Kernel& kernel = batch_.level->single[1][q.weighted()];
     const std::vector<double> start = x_;
     Outcome outcome;
     void* target = x_.data();
@@ -246,18 +244,17 @@ class Worker {
   std::vector<double> x_;
 };
 
-// Problems that need more care, then those that are solved one at a time, then lane groups of about equal size, large ones
-// first. The kind depends on the problem alone, so that its result does not depend on its neighbours.
+// Problems that need more care, then those that are solved one at a time, then lane groups of about equal size, large
+// ones first. The kind depends on the problem alone, so that its result does not depend on its neighbours.
 void schedule(const Batch& batch, std::size_t count, std::vector<std::size_t>& order, std::vector<Unit>& units) {
   const bool plain = batch.field.good && !batch.options.sequential && !batch.options.general;
   const Kernel& lanes = batch.level->lanes[batch.options.wide];
   const int limit = batch.level->lane_limit[batch.options.wide];
   enum : int { dense, single, in_lanes };
   const auto place_of = [&](const Problem& q) -> int {
-    const bool weighted = q.weights.data != nullptr || q.satellite_weights.data != nullptr;
-    const bool held = q.satellite_weights.data == nullptr || all_positive(q.satellite_weights, q.n, batch.field.count);
+    const bool held = !q.satellite_weights || all_positive(*q.satellite_weights, q.n, batch.field.count);
     if (!plain || q.n == 0 || !held) return dense;
-    return weighted || q.n > limit ? single : in_lanes + limit - q.n;
+    return q.weighted() || q.n > limit ? single : in_lanes + limit - q.n;
   };
   std::vector<int> places(count);
   std::vector<std::size_t> begin(in_lanes + limit + 1);  // of each place; at last its end

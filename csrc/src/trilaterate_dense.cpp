@@ -128,7 +128,7 @@ void Dense::load(const Problem& q, const double* satellite_points, int n_satelli
   };
   for (int i = 0; i < n; ++i) {
     for (int j = 0; j < i; ++j) {
-      const double w[2] = {q.weights.data ? q.weights.at(i, j) : 1.0, q.weights.data ? q.weights.at(j, i) : 1.0};
+      const double w[2] = {q.weights ? q.weights->at(i, j) : 1.0, q.weights ? q.weights->at(j, i) : 1.0};
       const double d[2] = {q.distances.at(i, j), q.distances.at(j, i)};
       double total = 0.0, product = 0.0;
       for (int k = 0; k < 2; ++k) {
@@ -141,7 +141,7 @@ void Dense::load(const Problem& q, const double* satellite_points, int n_satelli
       distances[i * size + j] = distances[j * size + i] = total > 0.0 ? product / total : 0.0;
     }
     for (int s = 0; s < satellites; ++s) {
-      const double v = q.satellite_weights.data ? q.satellite_weights.at(i, s) : 1.0;
+      const double v = q.satellite_weights ? q.satellite_weights->at(i, s) : 1.0;
       const double a = q.satellites.at(i, s);
       check(v, a);
       complete = complete && v != 0.0;

@@ -47,8 +47,8 @@ class SinglePacker {
       convert_row<T>(q.distances, i, i < n ? n : 0, padded, row);
       if (i < n) row[i] = T(0);
       if constexpr (kWeighted) {
-        if (q.weights.data != nullptr) {
-          convert_row<T>(q.weights, i, i < n ? n : 0, padded, weight);
+        if (q.weights != nullptr) {
+          convert_row<T>(*q.weights, i, i < n ? n : 0, padded, weight);
         } else {
           for (int j = 0; j < padded; ++j) weight[j] = i < n && j < n ? T(1) : T(0);
         }
@@ -97,8 +97,8 @@ class SinglePacker {
         T* w = weights + static_cast<std::size_t>(k) * padded;
         convert_row<T>(q.satellites, i, count, padded, v);
         if constexpr (kWeighted) {
-          if (q.satellite_weights.data != nullptr) {
-            convert_row<T>(q.satellite_weights, i, count, padded, w);
+          if (q.satellite_weights != nullptr) {
+            convert_row<T>(*q.satellite_weights, i, count, padded, w);
           } else {
             for (int s = 0; s < padded; ++s) w[s] = s < count ? T(1) : T(0);
           }

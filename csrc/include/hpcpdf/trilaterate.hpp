@@ -36,10 +36,12 @@ struct View {
 
 struct Problem {
   int n = 0;
-  View distances;          // (n, n); the diagonal is ignored, (D + D^T)/2 is used
-  View satellites;         // (n, S) distances to the satellites
-  View weights;            // (n, n), data == nullptr means 1
-  View satellite_weights;  // (n, S), data == nullptr means 1
+  View distances;                           // (n, n); the diagonal is ignored, (D + D^T)/2 is used
+  View satellites;                          // (n, S) distances to the satellites
+  const View* weights = nullptr;            // (n, n), none means 1
+  const View* satellite_weights = nullptr;  // (n, S), none means 1
+
+  bool weighted() const { return weights != nullptr || satellite_weights != nullptr; }
 };
 
 struct Options {
