@@ -232,7 +232,7 @@ class LanePacker {
       }
       // Matrices come from far away: a row to come is asked for while this one is turned.
       for (int l = 0; l < W; ++l) {
-        const X* ahead = reinterpret_cast<const X*>(at_[l] + kAhead * step_[l]) + b;
+        const X* ahead = reinterpret_cast<const X*>(at_[l] + kAhead<X> * step_[l]) + b;
         for (std::size_t k = 0; k < W; k += kLine / sizeof(X)) __builtin_prefetch(ahead + k);
       }
     }
@@ -243,8 +243,9 @@ class LanePacker {
                       : static_cast<T>(*reinterpret_cast<const float*>(p));
     }
 
-    static constexpr int kAhead = 3;          // rows
-    static constexpr std::size_t kLine = 64;  // bytes
+    template <class X>
+    static constexpr int kAhead = sizeof(X) == sizeof(float) ? 3 : 2;  // rows, as measured
+    static constexpr std::size_t kLine = 64;                           // bytes
 
     const char* at_[W];  // the current row
     std::ptrdiff_t step_[W], column_[W];
