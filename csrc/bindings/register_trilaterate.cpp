@@ -49,7 +49,7 @@ class Matrices {
   py::ssize_t padded_rows() const { return block_.shape(1); }
 
   // Asks for what view() will read a few problems later: arrays lie anywhere in memory, and waiting for them would take
-  // longer than looking at them.
+  // longer than looking at them. The last ones of a list are not worth the trouble.
   void ask_ahead(std::size_t k) const {
     constexpr std::size_t kObject = 24, kShape = 12;
     if (whole_ || k + kObject >= count_) return;

@@ -2,8 +2,10 @@
 
 #include <pthread.h>
 
+#include <cfenv>
 #include <chrono>
 #include <condition_variable>
+#include <csignal>
 #include <exception>
 #include <mutex>
 #include <system_error>
@@ -13,10 +15,32 @@
 namespace hpcpdf {
 namespace {
 
+// What is left at the end is short as a rule: for so long it is quicker to wait awake than to fall asleep and wake up.
+constexpr auto kWaitAwake = std::chrono::microseconds(50);
+
+// While this lives, threads are born deaf to signals that are sent to the process: those are for its other threads, who
+// may have put them off. Faults of a thread itself still reach it.
+class Deaf {
+ public:
+  Deaf() {
+    sigset_t all;
+    sigfillset(&all);
+    for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP}) sigdelset(&all, fault);
+    pthread_sigmask(SIG_BLOCK, &all, &before_);
+  }
+  ~Deaf() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  Deaf(const Deaf&) = delete;
+  Deaf& operator=(const Deaf&) = delete;
+
+ private:
+  sigset_t before_;
+};
+
 // A thread that sleeps until it is called.
 class Helper {
  public:
   Helper() {
+    const Deaf deaf;
     std::thread([this] { live(); }).detach();
   }
 
@@ -33,8 +57,7 @@ class Helper {
   void finish() {
     auto called = State::called;
     if (state_.compare_exchange_strong(called, State::asleep)) return;
-    // What is left is short as a rule: shorter than to fall asleep and to wake up.
-    const auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(50);
+    const auto end = std::chrono::steady_clock::now() + kWaitAwake;
     while (state_ == State::working && std::chrono::steady_clock::now() < end) continue;
     std::unique_lock<std::mutex> lock(mutex_);
     changed_.wait(lock, [this] { return state_ == State::asleep; });
@@ -92,23 +115,18 @@ class Pool {
   std::vector<Helper*> idle_;
 };
 
-Pool* pool = nullptr;
+Pool* pool = new Pool;
 
 // A forked process has the memory of its parent, but none of these threads.
-void renew_pool() { pool = new Pool; }
-
-Pool& the_pool() {
-  static const int once = [] {
-    renew_pool();
-    return pthread_atfork(nullptr, nullptr, renew_pool);
-  }();
-  static_cast<void>(once);
-  return *pool;
-}
+[[maybe_unused]] const int renewed = pthread_atfork(nullptr, nullptr, [] { pool = new Pool; });
 
 }  // namespace
 
 void on_threads(std::size_t n, const std::function<void(std::size_t)>& work) {
+  if (n <= 1) {
+    if (n == 1) work(0);
+    return;
+  }
   std::mutex mutex;
   std::exception_ptr error;
   const auto guarded = [&](std::size_t index) {
@@ -119,17 +137,19 @@ void on_threads(std::size_t n, const std::function<void(std::size_t)>& work) {
       if (!error) error = std::current_exception();
     }
   };
-  if (n <= 1) {
-    if (n == 1) work(0);
-    return;
-  }
+  // Rounding and underflow are to be the same in all of them.
+  std::fenv_t arithmetic;
+  std::fegetenv(&arithmetic);
   std::atomic<std::size_t> index{1};
-  const std::function<void()> next = [&] { guarded(index++); };
-  const std::vector<Helper*> helpers = the_pool().take(n - 1);
+  const std::function<void()> next = [&] {
+    std::fesetenv(&arithmetic);
+    guarded(index++);
+  };
+  const std::vector<Helper*> helpers = pool->take(n - 1);
   for (Helper* helper : helpers) helper->call(next);
   guarded(0);
   for (Helper* helper : helpers) helper->finish();
-  the_pool().give_back(helpers);
+  pool->give_back(helpers);
   if (error) std::rethrow_exception(error);
 }
 

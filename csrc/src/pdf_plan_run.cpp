@@ -244,8 +244,10 @@ void for_groups(const ClusterBatch& batch, int n_threads, const MakeWorker& make
   const std::size_t groups = (batch.size + size - 1) / size;
   std::atomic<std::size_t> next{0};
   on_threads(std::min(groups, threads), [&](std::size_t) {
+    std::size_t g = next++;
+    if (g >= groups) return;
     auto worker = make_worker();
-    for (std::size_t g = next++; g < groups; g = next++) work(worker, g * size, std::min(batch.size, (g + 1) * size));
+    for (; g < groups; g = next++) work(worker, g * size, std::min(batch.size, (g + 1) * size));
   });
 }
 

@@ -53,7 +53,7 @@ struct Batch {
 
 // Problems that one thread takes at a time: entries [begin, end) of the order.
 struct Unit {
-  enum class Kind { lanes, single, dense } kind;
+  enum Kind : int { dense, single, lanes } kind;
   std::size_t begin, end;
 };
 
@@ -71,14 +71,14 @@ class Worker {
   explicit Worker(const Batch& batch) : batch_(batch) {}
 
   void run(const Unit& unit, const std::size_t* order) {
-    if (unit.kind == Unit::Kind::lanes) {
+    if (unit.kind == Unit::lanes) {
       Task task = fresh_task(order + unit.begin);
       task.count = static_cast<int>(unit.end - unit.begin);
       lanes(task);
       return;
     }
     for (std::size_t k = unit.begin; k < unit.end; ++k) {
-      if (unit.kind == Unit::Kind::single) {
+      if (unit.kind == Unit::single) {
         single(order[k]);
       } else {
         dense(order[k]);
@@ -250,28 +250,24 @@ void schedule(const Batch& batch, std::size_t count, std::vector<std::size_t>& o
   const bool plain = batch.field.good && !batch.options.sequential && !batch.options.general;
   const Kernel& lanes = batch.level->lanes[batch.options.wide];
   const int limit = batch.level->lane_limit[batch.options.wide];
-  enum : int { dense, single, in_lanes };
   const auto place_of = [&](const Problem& q) -> int {
     const bool held = !q.satellite_weights || all_positive(*q.satellite_weights, q.n, batch.field.count);
-    if (!plain || q.n == 0 || !held) return dense;
-    return q.weighted() || q.n > limit ? single : in_lanes + limit - q.n;
+    if (!plain || q.n == 0 || !held) return Unit::dense;
+    return q.weighted() || q.n > limit ? Unit::single : Unit::lanes + limit - q.n;
   };
   std::vector<int> places(count);
-  std::vector<std::size_t> begin(in_lanes + limit + 1);  // of each place; at last its end
+  std::vector<std::size_t> begin(Unit::lanes + limit + 1);  // of each place, and the end
   for (std::size_t k = 0; k < count; ++k) ++begin[(places[k] = place_of(batch.problems[k])) + 1];
   std::partial_sum(begin.begin(), begin.end(), begin.begin());
-  const std::size_t ends[] = {begin[single], begin[in_lanes], count};
+  const std::size_t ends[] = {begin[Unit::single], begin[Unit::lanes], count};
   order.resize(count);
   for (std::size_t k = 0; k < count; ++k) order[begin[places[k]]++] = k;
 
   // Neighbours in size share a group: its time is that of the largest, so that a full group is always worth it.
   const std::size_t chunks[] = {4, kSingleChunk, static_cast<std::size_t>(lanes.width)};
-  const Unit::Kind kinds[] = {Unit::Kind::dense, Unit::Kind::single, Unit::Kind::lanes};
   std::size_t at = 0;
-  for (int part = 0; part < 3; ++part) {
-    for (; at < ends[part]; at = units.back().end) {
-      units.push_back({kinds[part], at, std::min(ends[part], at + chunks[part])});
-    }
+  for (const Unit::Kind kind : {Unit::dense, Unit::single, Unit::lanes}) {
+    for (; at < ends[kind]; at = units.back().end) units.push_back({kind, at, std::min(ends[kind], at + chunks[kind])});
   }
 }
 

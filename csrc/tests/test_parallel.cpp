@@ -1,5 +1,10 @@
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <atomic>
+#include <cfenv>
 #include <chrono>
+#include <csignal>
 #include <cstddef>
 #include <stdexcept>
 #include <string>
@@ -11,6 +16,11 @@
 
 namespace {
 
+void wait_until(const std::atomic<std::size_t>& here, std::size_t n) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (here < n && std::chrono::steady_clock::now() < end) std::this_thread::yield();
+}
+
 // Each thread waits for all the others, so that they must be at work at the same time.
 void all_at_once(std::size_t n) {
   std::atomic<std::size_t> here{0};
@@ -21,12 +31,66 @@ void all_at_once(std::size_t n) {
     ++calls[index];
     if (index == 0) own = std::this_thread::get_id() == caller;
     ++here;
-    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-    while (here < n && std::chrono::steady_clock::now() < end) std::this_thread::yield();
+    wait_until(here, n);
   });
   CHECK(here == n);
   CHECK(own == (n > 0));
   for (const auto& count : calls) CHECK(count == 1);
+}
+
+// What comes out when thread `thrower` of two throws while both are at work.
+std::string thrown_on(std::size_t thrower) {
+  std::atomic<std::size_t> here{0}, ended{0};
+  try {
+    hpcpdf::on_threads(2, [&](std::size_t index) {
+      ++here;
+      wait_until(here, 2);
+      if (index == thrower) throw std::runtime_error("thread " + std::to_string(index));
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      ++ended;
+    });
+  } catch (const std::runtime_error& error) {
+    CHECK(ended == 1);
+    return error.what();
+  }
+  return "";
+}
+
+// Threads that sleep take over how the caller rounds, and leave its signals alone.
+void as_the_caller() {
+  for (const int rounding : {FE_UPWARD, FE_TONEAREST}) {
+    std::fesetround(rounding);
+    std::atomic<std::size_t> here{0}, same{0};
+    hpcpdf::on_threads(2, [&](std::size_t) {
+      if (std::fegetround() == rounding) ++same;
+      ++here;
+      wait_until(here, 2);
+    });
+    CHECK(same == 2);
+  }
+  std::atomic<std::size_t> here{0}, deaf{0};
+  hpcpdf::on_threads(2, [&](std::size_t index) {
+    sigset_t blocked;
+    pthread_sigmask(SIG_BLOCK, nullptr, &blocked);
+    if (sigismember(&blocked, SIGINT) == (index == 1)) ++deaf;
+    ++here;
+    wait_until(here, 2);
+  });
+  CHECK(deaf == 2);
+}
+
+// A forked process has none of its parent's threads and must make its own.
+void after_fork() {
+#if !defined(__SANITIZE_THREAD__)  // which does not let a forked process start threads
+  const pid_t child = fork();
+  if (child == 0) {
+    all_at_once(3);
+    _exit(check::failures);
+  }
+  int status = 1;
+  waitpid(child, &status, 0);
+  CHECK(status == 0);
+#endif
 }
 
 std::string thrown_by(std::size_t thrower) {
@@ -56,6 +120,10 @@ int main() {
     CHECK(sum_of_tasks(0, n_threads) == 0);
     CHECK(sum_of_tasks(1000, n_threads) == 499500);
   }
+  CHECK(thrown_on(0) == "thread 0");
+  CHECK(thrown_on(1) == "thread 1");
+  as_the_caller();
+  after_fork();
   CHECK(thrown_by(0) == "task 0");
   CHECK(thrown_by(99) == "task 99");
   CHECK(thrown_by(100).empty());

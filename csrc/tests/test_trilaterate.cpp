@@ -184,5 +184,27 @@ int main() {
   options.sequential = true;
   CHECK(!tri::solve(problems.data(), problems.size(), kSatellites.data(), kCount, options, targets.data(),
                     outcomes.data(), nullptr, [] { return true; }));
+
+  // What the caller does meanwhile is done once, whatever there is to solve, and its exception comes out.
+  room.resize(40 * 180);
+  for (std::size_t k = 0; k < 40; ++k) targets[k] = room.data() + 180 * k;
+  for (const std::size_t count : {0, 40}) {
+    for (options.threads = 1; options.threads < 4; ++options.threads) {
+      int calls = 0;
+      bool thrown = false;
+      try {
+        tri::solve(
+            problems.data(), count, kSatellites.data(), kCount, options, targets.data(), outcomes.data(),
+            [&] {
+              ++calls;
+              throw std::domain_error("meanwhile");
+            },
+            nullptr);
+      } catch (const std::domain_error&) {
+        thrown = true;
+      }
+      CHECK(calls == 1 && thrown);
+    }
+  }
   return check::failures;
 }

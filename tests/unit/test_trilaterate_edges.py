@@ -1,6 +1,5 @@
 """What happens at the edges: bad numbers, few atoms, few satellites, missing distances, wrong arguments."""
 
-import os
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -379,23 +378,6 @@ def test_interrupt_ends_a_long_batch():
     with pytest.raises(KeyboardInterrupt):
         hpcpdf.trilaterate([d] * count, [a] * count, SATELLITES, method="sequential", n_threads=2)
     timer.join()
-
-
-def test_a_forked_process_has_threads_of_its_own():
-    """Threads are kept from call to call; a forked process does not inherit them."""
-    rng = np.random.default_rng(18)
-    problems = [noisy(int(n), 0.05, rng)[1:] for n in rng.integers(5, 30, 200)]
-    d, a = [p[0] for p in problems], [p[1] for p in problems]
-    here = hpcpdf.trilaterate(d, a, SATELLITES, n_threads=3)
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            there = hpcpdf.trilaterate(d, a, SATELLITES, n_threads=3)
-            status = 0 if all(map(np.array_equal, here.positions, there.positions)) else 2
-        finally:
-            os._exit(status)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_callers_in_several_threads():

@@ -8,9 +8,10 @@
 
 namespace hpcpdf {
 
-// Calls work(0) on this thread and, at the same time, work(1) ... work(n - 1) on others; fewer of them where the system
-// refuses another thread. The first exception is rethrown here after all calls have ended. The others are kept asleep
-// from one use to the next, since to start a thread takes as long as to solve a dozen structures.
+// Calls work(0) on this thread and meanwhile work(1), work(2), ... on up to n - 1 others: fewer where the system
+// refuses a thread or where work(0) returns before they have begun, so that work(0) alone must be able to do
+// everything. The first exception is rethrown here after all calls have ended. The others sleep from one use to the
+// next, for the life of the process, on the processors that were allowed when they were first needed.
 void on_threads(std::size_t n, const std::function<void(std::size_t)>& work);
 
 // Calls task(0) ... task(n_tasks - 1), each once, on at most n_threads threads (values below 1 count as 1).
