@@ -1,6 +1,5 @@
 // Clusters through the tables of a plan, and slopes back through their transposes.
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <limits>
 
@@ -242,13 +241,8 @@ void for_groups(const ClusterBatch& batch, int n_threads, const MakeWorker& make
   const std::size_t threads = static_cast<std::size_t>(std::max(n_threads, 1));
   const std::size_t size = std::max<std::size_t>(1, std::min(row_tile, (batch.size + threads - 1) / threads));
   const std::size_t groups = (batch.size + size - 1) / size;
-  std::atomic<std::size_t> next{0};
-  on_threads(std::min(groups, threads), [&](std::size_t) {
-    std::size_t g = next++;
-    if (g >= groups) return;
-    auto worker = make_worker();
-    for (; g < groups; g = next++) work(worker, g * size, std::min(batch.size, (g + 1) * size));
-  });
+  parallel_for(groups, n_threads, make_worker,
+               [&](auto& worker, std::size_t g) { work(worker, g * size, std::min(batch.size, (g + 1) * size)); });
 }
 
 }  // namespace

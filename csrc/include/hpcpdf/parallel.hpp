@@ -14,19 +14,29 @@ namespace hpcpdf {
 // next, for the life of the process, on the processors that were allowed when they were first needed.
 void on_threads(std::size_t n, const std::function<void(std::size_t)>& work);
 
-// Calls task(0) ... task(n_tasks - 1), each once, on at most n_threads threads (values below 1 count as 1).
-// The first exception thrown by a task is rethrown here after all threads have stopped.
-template <class Task>
-void parallel_for(std::size_t n_tasks, int n_threads, const Task& task) {
+// Calls task(worker, 0) ... task(worker, n_tasks - 1), each once, on at most n_threads threads (values below 1 count as
+// 1); `worker` is what make_worker() gave that thread, if there was work for it. The first exception is rethrown here
+// after all threads have stopped.
+template <class MakeWorker, class Task>
+void parallel_for(std::size_t n_tasks, int n_threads, const MakeWorker& make_worker, const Task& task) {
   std::atomic<std::size_t> next{0};
   on_threads(std::min<std::size_t>(n_tasks, std::max(n_threads, 1)), [&](std::size_t) {
+    std::size_t i = next++;
+    if (i >= n_tasks) return;
     try {
-      for (std::size_t i = next++; i < n_tasks; i = next++) task(i);
+      auto worker = make_worker();
+      for (; i < n_tasks; i = next++) task(worker, i);
     } catch (...) {
       next = n_tasks;
       throw;
     }
   });
+}
+
+// The same for tasks that need no worker.
+template <class Task>
+void parallel_for(std::size_t n_tasks, int n_threads, const Task& task) {
+  parallel_for(n_tasks, n_threads, [] { return 0; }, [&](int, std::size_t i) { task(i); });
 }
 
 }  // namespace hpcpdf
