@@ -34,7 +34,8 @@ class FakeSlurm:
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = folder
-        for name in ("sbatch", "squeue", "sacct", "scancel", "scontrol"):
+        # submitit takes a machine without srun for one without Slurm.
+        for name in ("sbatch", "srun", "squeue", "sacct", "scancel", "scontrol"):
             path = folder / name
             path.write_text(_COMMAND)
             path.chmod(0o755)
