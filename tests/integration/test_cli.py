@@ -14,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from launchers import mpiexec
 
 import hpcpdf
 
@@ -147,8 +148,7 @@ def test_signals_end_in_one_line(tmp_path, number, code):
 
 @pytest.mark.mpi
 def test_a_wrong_call_is_said_by_one_rank_only(tmp_path):
-    folder = Path(sys.executable).parent
-    command = [folder / "mpiexec", "-n", "2", folder / "hpcpdf", "generate", "absent.toml"]
+    command = [mpiexec(), "-n", "2", Path(sys.executable).with_name("hpcpdf"), "generate", "absent.toml"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60)
     assert done.returncode == 2
     assert done.stderr.count("hpcpdf: error: absent.toml: no such configuration file") == 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from launchers import mpiexec
 from many_pdfs import write_pdfs
 from small_model import trained
 
@@ -115,10 +115,7 @@ def test_signals_stop_it_after_the_running_block(folder, tmp_path, number):
 
 @pytest.mark.mpi
 def test_ranks_write_the_same_bytes(folder, tmp_path):
-    beside = Path(sys.executable).with_name("mpiexec")
-    mpiexec = str(beside) if beside.exists() else shutil.which("mpiexec")
-    assert mpiexec, "mpiexec is missing; pip install 'hpcpdf[test]'"
-    process = start(folder, tmp_path / "out.h5", before=(mpiexec, "-n", "2"))
+    process = start(folder, tmp_path / "out.h5", before=(mpiexec(), "-n", "2"))
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     assert "2 ranks" in out

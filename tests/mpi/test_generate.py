@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from launchers import mpiexec
 
 from hpcpdf.dataset.reader import open_dataset
 
@@ -19,16 +19,6 @@ pytestmark = pytest.mark.mpi
 
 HINDERED = Path(__file__).with_name("hindered.py")
 LIMIT_S = 120
-
-
-def mpiexec() -> str:
-    """The mpiexec of the mpich wheel, beside the interpreter or on the path."""
-    beside = Path(sys.executable).with_name("mpiexec")
-    found = str(beside) if beside.exists() else shutil.which("mpiexec")
-    assert found, "mpiexec is missing; pip install 'hpcpdf[test]'"
-    return found
-
-
 HPCPDF = (sys.executable, "-c", "import sys; from hpcpdf.cli.main import main; sys.exit(main(sys.argv[1:]))")
 
 
