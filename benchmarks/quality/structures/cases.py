@@ -116,7 +116,7 @@ Draw = Callable[[Rng, int, int], Body]
 
 
 @dataclass(frozen=True)
-class TestSet:
+class CaseSet:
     """How a set is made.
 
     Attributes
@@ -190,36 +190,36 @@ _SYMMETRIC = _points(partial(shapes.fcc_symmetric, size=_SMALL))
 _ROUGH = _points(partial(shapes.fcc_rough, size=_SMALL))
 
 
-def _large(n: int) -> TestSet:
+def _large(n: int) -> CaseSet:
     size = Span(round(0.95 * n), round(1.05 * n))
-    return TestSet(_points(partial(shapes.fcc_convex, size=size, spread=0.2)), f"large-{n}", 8, qdamp_known=True)
+    return CaseSet(_points(partial(shapes.fcc_convex, size=size, spread=0.2)), f"large-{n}", 8, qdamp_known=True)
 
 
-SETS: dict[str, TestSet] = {
-    "fcc-asymmetric": TestSet(_ASYMMETRIC, "fcc-asymmetric", 40, qdamp_known=True),
-    "fcc-rough": TestSet(_ROUGH, "fcc-rough", 40, qdamp_known=True),
-    "fcc-symmetric": TestSet(_SYMMETRIC, "fcc-symmetric", 30, qdamp_known=True),
-    "paper-grid": TestSet(_of_the_grid, "paper-grid", 45, distinct=False),
-    "seven-families": TestSet(_of_family, "seven-families", 140),
-    "family-bounds": TestSet(_of_family, "family-bounds", 100, noise=(0.0, 0.02, 0.05)),
-    "twin": TestSet(_points(partial(shapes.twin, size=Span(40, 200)), "twin"), "twin", 20),
-    "cut-decahedron": TestSet(
+SETS: dict[str, CaseSet] = {
+    "fcc-asymmetric": CaseSet(_ASYMMETRIC, "fcc-asymmetric", 40, qdamp_known=True),
+    "fcc-rough": CaseSet(_ROUGH, "fcc-rough", 40, qdamp_known=True),
+    "fcc-symmetric": CaseSet(_SYMMETRIC, "fcc-symmetric", 30, qdamp_known=True),
+    "paper-grid": CaseSet(_of_the_grid, "paper-grid", 45, distinct=False),
+    "seven-families": CaseSet(_of_family, "seven-families", 140),
+    "family-bounds": CaseSet(_of_family, "family-bounds", 100, noise=(0.0, 0.02, 0.05)),
+    "twin": CaseSet(_points(partial(shapes.twin, size=Span(40, 200)), "twin"), "twin", 20),
+    "cut-decahedron": CaseSet(
         _points(partial(shapes.cut_decahedron, size=Span(30, 250)), "decahedron"), "cut-decahedron", 20
     ),
-    "cut-icosahedron": TestSet(
+    "cut-icosahedron": CaseSet(
         _points(partial(shapes.cut_icosahedron, size=Span(30, 250)), "icosahedron"), "cut-icosahedron", 20
     ),
     **{f"large-{n}": _large(n) for n in (500, 1000, 2000, 10000)},
-    "noise-2-symmetric": TestSet(_SYMMETRIC, "fcc-symmetric", 30, qdamp_known=True, noise=(0.02,)),
-    "noise-2-asymmetric": TestSet(_ASYMMETRIC, "fcc-asymmetric", 40, qdamp_known=True, noise=(0.02,)),
-    "noise-5": TestSet(_alternating(_ASYMMETRIC, _SYMMETRIC), "noise-5", 200, qdamp_known=True, noise=(0.05,)),
-    "delta2": TestSet(_ASYMMETRIC, "delta2", 40, noise=(0.0, 0.02), delta2=True),
-    "near-homometric": TestSet(_one_of_a_pair, "near-homometric", 20),
+    "noise-2-symmetric": CaseSet(_SYMMETRIC, "fcc-symmetric", 30, qdamp_known=True, noise=(0.02,)),
+    "noise-2-asymmetric": CaseSet(_ASYMMETRIC, "fcc-asymmetric", 40, qdamp_known=True, noise=(0.02,)),
+    "noise-5": CaseSet(_alternating(_ASYMMETRIC, _SYMMETRIC), "noise-5", 200, qdamp_known=True, noise=(0.05,)),
+    "delta2": CaseSet(_ASYMMETRIC, "delta2", 40, noise=(0.0, 0.02), delta2=True),
+    "near-homometric": CaseSet(_one_of_a_pair, "near-homometric", 20),
 }
 """Every one also with ``-known`` or ``-unknown`` behind its name: qdamp in the header, or not."""
 
 
-def find_set(name: str) -> TestSet:
+def find_set(name: str) -> CaseSet:
     """The set of that name; KeyError names those that there are."""
     if name in SETS:
         return SETS[name]
@@ -256,11 +256,11 @@ def make_cases(
         yield _make_case(f"{name}/{seed}/{index}", recipe, body, seed, index, rstep)
 
 
-def _stream(recipe: TestSet, seed: int, index: int, *more: int) -> Rng:
+def _stream(recipe: CaseSet, seed: int, index: int, *more: int) -> Rng:
     return sample_rng(seed, index, zlib.crc32(recipe.stream.encode()), *more)
 
 
-def _new_body(recipe: TestSet, seed: int, index: int, seen: set[str]) -> Body:
+def _new_body(recipe: CaseSet, seed: int, index: int, seen: set[str]) -> Body:
     for attempt in range(_ATTEMPTS):
         body = recipe.draw(_stream(recipe, seed, index, 0, attempt), index, seed)
         # The distances of the largest differ without asking: their lists would take seconds each.
@@ -271,7 +271,7 @@ def _new_body(recipe: TestSet, seed: int, index: int, seen: set[str]) -> Body:
     raise shapes.NoShapeError(f"{recipe.stream}: no structure that the {index} cases before do not have")
 
 
-def _make_case(name: str, recipe: TestSet, body: Body, seed: int, index: int, rstep: float) -> Case:
+def _make_case(name: str, recipe: CaseSet, body: Body, seed: int, index: int, rstep: float) -> Case:
     rng = _stream(recipe, seed, index, 1)
     element = str(rng.choice(METALS))
     stretch = 1.0 + 0.03 * rng.uniform(-1.0, 1.0)
