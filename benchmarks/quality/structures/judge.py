@@ -26,8 +26,8 @@ OWN_SITE = 0.25
 particle one atom on a wrong site hardly shows in the mean."""
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 """Of the intervals that are kept for a calibration curve."""
-_ALIGNED = 1500
-"""Alignment of more atoms would take minutes; their distances have to do."""
+_ALIGNED = 600
+"""Alignment of more atoms takes minutes; their distances have to do."""
 
 _LATTICE = {"octahedron": "fcc"}
 """Families that are not told apart: octahedra are fcc."""

@@ -17,8 +17,8 @@ from hpcpdf.clusters.canonical import canonical_form, shape_key
 
 SIZES = Span(8, 20)
 _POOL, _POOL_RADIUS = 4000, 2.3
-_SUMS = 20000
-_BODIES, _BODY_SIZES = 2500, Span(25, 70)
+_SUMS = 8000
+_BODIES, _BODY_SIZES = 1200, Span(25, 70)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +93,7 @@ def _homometric(rng: Rng) -> list[Pair]:
 
 
 def _collisions(
-    mask: np.ndarray, counts: Ints, classes: Ints, salt: Ints, sites: Floats, rng: Rng, most: int = 4
+    mask: np.ndarray, counts: Ints, classes: Ints, salt: Ints, sites: Floats, rng: Rng, most: int = 2
 ) -> list[Pair]:
     """At most `most` pairs of clusters of a pool with the same counts, but atoms that see different distances."""
     _, owner = np.unique(counts, axis=0, return_inverse=True)
@@ -154,4 +154,4 @@ def _near(rng: Rng) -> list[Pair]:
             i, j = int(first[k]), int(second[k])
             ranked.append(Pair("near", members[i][1][1], members[j][1][1], float(apart[i, j])))
     ranked.sort(key=lambda pair: pair.difference)
-    return ranked
+    return ranked[:20]
