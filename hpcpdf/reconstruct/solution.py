@@ -18,6 +18,9 @@ Floats = NDArray[np.float64]
 
 Verdict = Literal["good", "fair", "poor"]
 
+_ROUNDING = 1e-9
+"""Sums of weights are not exact: a level that is met but for this is met."""
+
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
@@ -126,7 +129,7 @@ class Posterior:
         return dict(sorted(shares.items(), key=lambda item: -item[1]))
 
     def n_atoms(self, level: float = 0.9) -> tuple[float, float]:
-        """Shortest range of the number of atoms that holds `level` of the probability."""
+        """Range of the number of atoms that holds `level` of the probability; see `central_interval`."""
         return self._interval([sample.n_atoms for sample in self.samples], level)
 
     def diameter(self, level: float = 0.9) -> tuple[float, float]:
@@ -143,13 +146,13 @@ class Posterior:
         return first, second
 
     def _interval(self, values: ArrayLike, level: float) -> tuple[float, float]:
-        return shortest_interval(values, [sample.weight for sample in self.samples], level)
+        return central_interval(values, [sample.weight for sample in self.samples], level)
 
 
-def shortest_interval(values: ArrayLike, weights: ArrayLike, level: float) -> tuple[float, float]:
-    """Shortest interval between two of the values that holds at least `level` of the weight.
+def central_interval(values: ArrayLike, weights: ArrayLike, level: float) -> tuple[float, float]:
+    """Interval between two of the values that holds `level` of the weight, with at most half of the rest on each side.
 
-    Of several that are equally short, the one with the most even tails. A single value that holds `level` alone is an
+    From a half on, intervals of higher levels hold those of lower ones. A single value that holds `level` alone is an
     interval of no width. NaN values are left out; without any other, the ends are NaN.
 
     Parameters
@@ -166,17 +169,14 @@ def shortest_interval(values: ArrayLike, weights: ArrayLike, level: float) -> tu
     if not known.any():
         return nan, nan
     points, where = np.unique(points[known], return_inverse=True)
-    below = np.concatenate([[0.0], np.cumsum(np.bincount(where, weights=mass[known]))])
-    below /= below[-1]
-    # Sums of weights are not exact: a level that is met but for rounding is met.
-    last = np.searchsorted(below, below[:-1] + level - 1e-9) - 1
-    first = np.flatnonzero(last < len(points))
-    last = last[first]
-    width = points[last] - points[first]
-    short = np.flatnonzero(width <= width.min() * (1.0 + 1e-12))
-    tails = np.abs(below[first[short]] - (1.0 - below[last[short] + 1]))
-    best = short[np.argmin(tails)]
-    return float(points[first[best]]), float(points[last[best]])
+    share = np.bincount(where, weights=mass[known])
+    share /= share.sum()
+    if share.max() >= level - _ROUNDING:
+        point = float(points[np.argmax(share)])
+        return point, point
+    tail = 0.5 * (1.0 - level) + _ROUNDING
+    below, above = np.cumsum(share) - share, np.cumsum(share[::-1])[::-1] - share
+    return float(points[below <= tail][-1]), float(points[above <= tail][0])
 
 
 @dataclass(frozen=True)
