@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -26,9 +27,11 @@ _STYLE_SIZE = 9.0
 _POINTS_SHOWN = 420
 
 
-def new_figure(width: float = 6.6, height: float = 4.2) -> Figure:
+def new_figure(
+    width: float = 6.6, height: float = 4.2, *, layout: Literal["constrained"] | None = "constrained"
+) -> Figure:
     """An empty figure of `width` × `height` inches that can be saved without a display."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout=layout)
     FigureCanvasAgg(figure)
     return figure
 
@@ -70,7 +73,9 @@ def pdf_figure(
     label
         Name of the calculated curve.
     """
-    figure = new_figure()
+    # Fixed margins: to measure all texts for a layout costs more than to draw the figure.
+    figure = new_figure(layout=None)
+    figure.subplots_adjust(left=0.11, right=0.985, bottom=0.11, top=0.93)
     draw_pdf(figure.subplots(), np.asarray(r), np.asarray(g_obs), np.asarray(g_calc), rw=rw, label=label)
     if title:
         figure.axes[0].set_title(title, fontsize=_STYLE_SIZE + 1, loc="left")

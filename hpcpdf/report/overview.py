@@ -10,8 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from hpcpdf.report import judge, page
-from hpcpdf.report.solve_report import FAMILY_NAMES, subscript
+from hpcpdf.report import page
+from hpcpdf.report.families import family_name
 from hpcpdf.stage import atomic_path, provenance
 
 
@@ -40,8 +40,8 @@ def write_overview(out_dir: str | Path, folders: Sequence[Path]) -> Path:
     html = page.render(
         "overview.html",
         rows=rows,
-        families=FAMILY_NAMES,
-        subscript=subscript,
+        family_name=family_name,
+        subscript=page.subscript,
         worst=max(row["rw"] for row in rows),
         stamp=stamp,
         date=datetime.fromisoformat(stamp["time"]).strftime("%-d %B %Y, %H:%M UTC"),
@@ -60,7 +60,7 @@ def _row(folder: Path, out_dir: Path) -> dict[str, Any]:
         "input": document["input"],
         "report": (folder / "report.html").relative_to(out_dir).as_posix(),
         **{key: best[key] for key in keys},
-        "grade": judge.grade(best["rw"])[0],
+        "verdict": document["verdict"],
         "candidates": len(document["candidates"]),
         "fit_equally_well": sum(bool(one["fits_as_well_as_best"]) for one in document["candidates"]),
     }

@@ -117,6 +117,11 @@ def numbers(values: ArrayLike, digits: int = 4) -> list[float]:
     return [float(f"{value:.{digits}g}") for value in np.asarray(values, dtype=float)]
 
 
+def subscript(formula: str) -> str:
+    """A chemical formula with its numbers set low."""
+    return formula.translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
+
+
 def plain(value: Any) -> Any:
     """Settings as JSON data: paths and other objects become text."""
     if isinstance(value, Mapping):

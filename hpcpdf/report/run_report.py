@@ -19,6 +19,7 @@ from hpcpdf.config import RunConfig
 from hpcpdf.dataset.reader import Dataset, open_dataset
 from hpcpdf.dataset.schema import SPLITS
 from hpcpdf.evaluate.table import LABELS
+from hpcpdf.reconstruct.shape import geometry
 from hpcpdf.report import figures, page
 from hpcpdf.report.artefacts import (
     Example,
@@ -30,8 +31,7 @@ from hpcpdf.report.artefacts import (
     read_rw,
     read_table,
 )
-from hpcpdf.report.solve_report import FAMILY_NAMES, subscript
-from hpcpdf.report.structures import geometry
+from hpcpdf.report.families import family_name
 from hpcpdf.stage import Context, is_finished, mark_finished, provenance, relevant
 
 _EXAMPLES = 5
@@ -253,7 +253,7 @@ def _example_data(example: Example) -> dict[str, Any]:
 def _structure(positions: NDArray[np.float64], symbol: str, role: str, family: str) -> dict[str, Any]:
     shape = geometry(positions)
     return {
-        "title": f"{role}: {subscript(f'{symbol}{len(positions)}')} {FAMILY_NAMES.get(family, family)}",
+        "title": f"{role}: {page.subscript(f'{symbol}{len(positions)}')} {family_name(family)}",
         "pos": np.round(positions, 3).tolist(),
         "sym": [symbol] * len(positions),
         "bonds": shape.bonds.tolist(),

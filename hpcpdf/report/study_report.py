@@ -16,9 +16,9 @@ from ase.data.colors import jmol_colors
 
 from hpcpdf.config import RunConfig
 from hpcpdf.evaluate.members import members
+from hpcpdf.reconstruct.shape import geometry
 from hpcpdf.report import figures, page, study_tables
 from hpcpdf.report.artefacts import read_marker
-from hpcpdf.report.structures import geometry
 from hpcpdf.report.study_data import LOOK_UP, MODELS, ONE_SAMPLE, SATELLITES, SPLITS, STAGES, Member, Study, read_study
 from hpcpdf.report.study_drawings import drawings
 from hpcpdf.report.study_figures import PUBLISHED, present_splits

@@ -16,8 +16,8 @@ from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
 
 from hpcpdf.clusters.elements import metallic_radius
+from hpcpdf.reconstruct.shape import geometry
 from hpcpdf.report.figures import CALCULATED, DIFFERENCE, OBSERVED, draw_pdf, new_figure
-from hpcpdf.report.structures import geometry
 from hpcpdf.report.study_data import MODELS, ONE_SAMPLE, Member, Study
 from hpcpdf.report.study_figures import COLOURS, GREY, TEXT, WIDTH, label_axes, split_title
 

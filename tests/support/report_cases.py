@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -14,26 +12,8 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import pdist
 
 from hpcpdf.pdf.gr import MeasuredPdf
-
-
-@dataclass(frozen=True)
-class Case:
-    """A candidate as the solver hands it over."""
-
-    atoms: Any
-    rw: float
-    pearson: float
-    scale: float
-    zoom: float
-    biso: float
-    qdamp: float
-    delta2: float
-    r: NDArray[np.float64]
-    g_obs: NDArray[np.float64]
-    g_calc: NDArray[np.float64]
-    family: str
-    rw_before_refine: float | None = None
-    notes: Sequence[str] = field(default=())
+from hpcpdf.reconstruct.shape import geometry
+from hpcpdf.reconstruct.solution import Candidate
 
 
 def debye(
@@ -48,13 +28,19 @@ def debye(
 
 def fitted(
     atoms: Atoms, family: str, r: NDArray[np.float64], g_obs: NDArray[np.float64], *, biso: float = 0.5, **more: Any
-) -> Case:
+) -> Candidate:
     """A candidate whose scale is fitted to `g_obs`."""
     g = debye(atoms.positions, r, biso=biso)
     scale = float(g @ g_obs / (g @ g))
     rw = float(np.sqrt(np.sum((g_obs - scale * g) ** 2) / np.sum(g_obs**2)))
     pearson = float(np.corrcoef(g, g_obs)[0, 1])
-    return Case(atoms, rw, pearson, scale, 1.0, biso, 0.04, 0.0, r, g_obs, scale * g, family, **more)
+    shape = geometry(atoms.positions)
+    values = {
+        "atoms": atoms, "rw": rw, "pearson": pearson, "scale": scale, "zoom": 1.0, "biso": biso, "qdamp": 0.04,
+        "delta2": 0.0, "r": r, "g_obs": g_obs, "g_calc": scale * g, "family": family, "nn_mean": shape.nn_mean,
+        "coordination_mean": shape.coordination_mean, "rw_before_refine": rw,
+    }  # fmt: skip
+    return Candidate(**(values | more))
 
 
 def clusters(element: str = "Pt", nn: float = 2.77) -> list[tuple[Atoms, str]]:
@@ -71,7 +57,7 @@ def clusters(element: str = "Pt", nn: float = 2.77) -> list[tuple[Atoms, str]]:
 
 
 @cache
-def solved(noise: float = 0.15) -> tuple[list[Case], MeasuredPdf]:
+def solved(noise: float = 0.15) -> tuple[list[Candidate], MeasuredPdf]:
     """Ranked candidates for a noisy simulated PDF of the first cluster, fitted from 1.5 to 20 Å."""
     rng = np.random.default_rng(3)
     r = np.arange(0.0, 30.0, 0.02)

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from math import nan
+from typing import Any
 
 import numpy as np
-from report_cases import Case, solved
+from report_cases import solved
 
 from hpcpdf.pdf.gr import MeasuredPdf
-from hpcpdf.reconstruct.solution import Bound, Candidate, Posterior, Sample, Solution
-
-
-def candidate(case: Case, **more: object) -> Candidate:
-    """A case of the report's tests as the solver's own type."""
-    values = {name: getattr(case, name) for name in Case.__dataclass_fields__}
-    values |= {"nn_mean": 2.77, "coordination_mean": 8.5, "notes": tuple(case.notes)}
-    values["rw_before_refine"] = case.rw if case.rw_before_refine is None else case.rw_before_refine
-    return Candidate(**(values | more))
+from hpcpdf.reconstruct.solution import Bound, Posterior, Sample, Solution
 
 
 def bounds() -> tuple[Bound, ...]:
@@ -55,16 +49,15 @@ def solution() -> tuple[Solution, MeasuredPdf]:
     for rank, case in enumerate(cases):
         distance = np.linalg.norm(case.atoms.positions - case.atoms.positions.mean(axis=0), axis=1)
         certainty = np.clip(1.25 - 0.5 * distance / distance.max() - 0.3 * rng.random(len(distance)), 0.0, 1.0)
-        more: dict[str, object] = {
+        more: dict[str, Any] = {
             "probability": 0.7 * 0.25**rank,
             "site_certainty": certainty,
             "rw_before_refine": 1.2 * case.rw,
             "rw_relaxed": 1.08 * case.rw,
         }
         if rank == 0:
-            twin = candidate(case, notes=("mirror image",))
-            more["equivalents"] = (Candidate(**{**vars(twin), "atoms": mirrored}),)
-        candidates.append(candidate(case, **more))
+            more["equivalents"] = (replace(case, atoms=mirrored, notes=("mirror image",)),)
+        candidates.append(replace(case, **more))
     answer = Solution(
         candidates=tuple(candidates),
         verdict="fair",

@@ -11,17 +11,9 @@ from ase.build import bulk
 from report_cases import clusters, debye, fitted, solved
 from scipy import stats
 
-from hpcpdf.report.judge import (
-    at_bound,
-    bulk_distance,
-    hamilton_ratio,
-    independent_points,
-    judge,
-    loose_atoms,
-    misfit_regions,
-    percent,
-)
-from hpcpdf.report.structures import geometry
+from hpcpdf.reconstruct.shape import geometry, loose_atoms
+from hpcpdf.reconstruct.verdict import hamilton_ratio, independent_points, misfit_regions
+from hpcpdf.report.judge import at_bound, bulk_distance, judge, percent
 
 
 def test_coordination_of_known_clusters() -> None:
@@ -98,7 +90,7 @@ def test_variants_of_one_structure_are_grouped() -> None:
     other = replace(candidates[1], rw=1.02 * candidates[0].rw)
     alike = judge([candidates[0], variant], pdf)
     assert alike.alternatives == ((0, 1),)
-    assert alike.firm
+    assert not alike.open
     assert judge([candidates[0], variant, other], pdf).alternatives == ((0, 1), (2,))
 
 
@@ -106,7 +98,7 @@ def test_a_low_rw_is_not_praised_when_other_sizes_reach_it() -> None:
     candidates, pdf = solved()
     best = replace(candidates[0], rw=0.1)
     verdict = judge([best, replace(candidates[1], rw=0.101)], pdf)
-    assert not verdict.firm
+    assert verdict.verdict == "fair"
     assert "differ in number of atoms and largest distance" in verdict.meaning
     assert "well supported" in judge([best, candidates[1]], pdf).meaning
 
@@ -138,7 +130,8 @@ def test_perfect_fit() -> None:
     r = np.arange(1.5, 20.0, 0.05)
     exact = fitted(atoms, family, r, debye(atoms.positions, r))
     verdict = judge([exact], pdf)
-    assert verdict.grade == "very close"
+    assert verdict.verdict == "good"
+    assert "almost completely" in verdict.meaning
     assert verdict.warnings == ()
 
 
@@ -169,7 +162,7 @@ def test_too_small_a_candidate_is_named() -> None:
     small = fitted(Atoms("Pt13", large.positions[:13]), "octahedron", r, debye(ball.positions, r))
     verdict = judge([small], pdf)
     assert any("larger" in text for text in verdict.warnings)
-    assert not verdict.firm
+    assert verdict.unexplained
     assert "size of the particle is not" in judge([replace(small, rw=0.1)], pdf).meaning
 
 

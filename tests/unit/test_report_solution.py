@@ -5,28 +5,33 @@ from __future__ import annotations
 import csv
 import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+import solutions
 from ase.io import read
-from report_cases import Case, solved
+from report_cases import solved
 
 from hpcpdf.errors import ConfigError, SolverError
 from hpcpdf.pdf.gr import MeasuredPdf
+from hpcpdf.reconstruct.solution import Candidate, read_solution
+from hpcpdf.report.judge import judge
 from hpcpdf.report.overview import write_overview
 from hpcpdf.report.solve_report import check_solution_dir, write_solution
 
 
 @pytest.fixture(scope="module")
-def solution() -> tuple[list[Case], MeasuredPdf]:
+def solution() -> tuple[list[Candidate], MeasuredPdf]:
     return solved()
 
 
 @pytest.fixture(scope="module")
-def folder(solution: tuple[list[Case], MeasuredPdf], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(solution: tuple[list[Candidate], MeasuredPdf], tmp_path_factory: pytest.TempPathFactory) -> Path:
     candidates, pdf = solution
     out = tmp_path_factory.mktemp("report") / "deep" / "out"
     report = write_solution(candidates, pdf, out, {"element": "Pt", "n_samples": 1000, "model": Path("m.safetensors")})
@@ -40,16 +45,17 @@ def embedded(html: str) -> dict:
     return json.loads(found[1])
 
 
-def test_every_promised_file_is_there(folder: Path, solution: tuple[list[Case], MeasuredPdf]) -> None:
+def test_every_promised_file_is_there(folder: Path, solution: tuple[list[Candidate], MeasuredPdf]) -> None:
     candidates, _ = solution
     ranked = {f"candidate-{i:02d}.{kind}" for i in range(1, len(candidates) + 1) for kind in ("xyz", "cif")}
     tables = {"candidates.csv", "candidates.json", "fit.csv", "fit.png", "fit.pdf", "report.html", "provenance.json"}
+    tables |= {"solution.json", "solution.npz"}
     assert {entry.name for entry in folder.iterdir()} == ranked | tables
     assert set(json.loads((folder / "provenance.json").read_text())["files"]) == ranked | tables
     assert not [entry for entry in folder.parent.iterdir() if entry != folder]
 
 
-def test_structures_read_back(folder: Path, solution: tuple[list[Case], MeasuredPdf]) -> None:
+def test_structures_read_back(folder: Path, solution: tuple[list[Candidate], MeasuredPdf]) -> None:
     for rank, candidate in enumerate(solution[0], start=1):
         xyz = read(folder / f"candidate-{rank:02d}.xyz")
         cif = read(folder / f"candidate-{rank:02d}.cif")
@@ -63,13 +69,13 @@ def test_structures_read_back(folder: Path, solution: tuple[list[Case], Measured
         assert xyz.info["biso"] == pytest.approx(candidate.biso)
 
 
-def test_cif_states_the_fitted_biso(folder: Path, solution: tuple[list[Case], MeasuredPdf]) -> None:
+def test_cif_states_the_fitted_biso(folder: Path, solution: tuple[list[Candidate], MeasuredPdf]) -> None:
     rows = [line.split() for line in (folder / "candidate-01.cif").read_text().splitlines() if line.startswith("Pt")]
     assert {float(row[-1]) for row in rows} == {solution[0][0].biso}
     assert {row[-2] for row in rows} == {"1"}
 
 
-def test_tables_agree_with_the_candidates(folder: Path, solution: tuple[list[Case], MeasuredPdf]) -> None:
+def test_tables_agree_with_the_candidates(folder: Path, solution: tuple[list[Candidate], MeasuredPdf]) -> None:
     candidates, pdf = solution
     rows = list(csv.DictReader((folder / "candidates.csv").read_text().splitlines()))
     document = json.loads((folder / "candidates.json").read_text())
@@ -101,7 +107,7 @@ def test_page_needs_no_network_and_no_other_file(folder: Path) -> None:
     assert linked <= {entry.name for entry in folder.iterdir()}
 
 
-def test_page_holds_the_numbers(folder: Path, solution: tuple[list[Case], MeasuredPdf]) -> None:
+def test_page_holds_the_numbers(folder: Path, solution: tuple[list[Candidate], MeasuredPdf]) -> None:
     candidates, pdf = solution
     data = embedded((folder / "report.html").read_text(encoding="utf-8"))
     np.testing.assert_allclose(data["obs"], candidates[0].g_obs, rtol=1e-3)
@@ -114,7 +120,7 @@ def test_page_holds_the_numbers(folder: Path, solution: tuple[list[Case], Measur
 
 
 def test_names_from_the_file_cannot_break_the_page(
-    solution: tuple[list[Case], MeasuredPdf], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    solution: tuple[list[Candidate], MeasuredPdf], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.argv", ["/usr/bin/hpcpdf", "solve", "<tt>.gr"])
     candidates, pdf = solution
@@ -130,7 +136,62 @@ def test_names_from_the_file_cannot_break_the_page(
     assert embedded(html)["candidates"][0]["title"].endswith("</script><x>")
 
 
-def test_same_data_again_replaces_the_result(solution: tuple[list[Case], MeasuredPdf], tmp_path: Path) -> None:
+def test_a_whole_answer_is_shown(tmp_path: Path) -> None:
+    answer, pdf = solutions.solution()
+    html = write_solution(answer, pdf, tmp_path / "out", answer.settings).read_text(encoding="utf-8")
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", html))
+    assert f"verdict{answer.verdict} R" in text
+    assert "probability 70 %" in text
+    assert "or mirror image" in text
+    assert "No icosahedral particle of any shape or size can fit better than 0.30" in text
+    assert "200 structures drawn by their probability" in text
+    assert "fcc98 %" in text
+    assert answer.notes[0] in text
+    for value in (0.118, answer[0].rw_before_refine, answer[0].rw_relaxed, answer[0].rw):
+        assert f"{value:.4f}" in text
+    assert "over fcc, decahedral, icosahedral, bcc ones;" in text
+    data = embedded(html)
+    np.testing.assert_allclose(data["candidates"][0]["certainty"], answer[0].site_certainty, atol=1e-3)
+    steps = data["candidates"][0]["steps"]
+    assert [name for name, _ in steps] == ["bound of the family", "rigid", "surface relaxed", "all atoms free"]
+    assert 'data-colour="certainty"' in html
+    mirrored = read(tmp_path / "out" / "candidate-01-e1.xyz")
+    np.testing.assert_allclose(mirrored.positions * [-1, 1, 1], answer[0].atoms.positions, atol=1e-7)
+    certain = read(tmp_path / "out" / "candidate-01.xyz")
+    np.testing.assert_allclose(certain.arrays["site_certainty"], answer[0].site_certainty, atol=1e-7)
+    assert 'href="candidate-01-e1.xyz"' in html
+
+
+def test_the_folder_reads_back_as_the_answer(tmp_path: Path) -> None:
+    answer, pdf = solutions.solution()
+    write_solution(answer, pdf, tmp_path / "out", answer.settings)
+    again = read_solution(tmp_path / "out")
+    assert again.bounds == answer.bounds
+    assert [c.probability for c in again] == [c.probability for c in answer]
+    document = json.loads((tmp_path / "out" / "candidates.json").read_text())
+    assert document["verdict"] == answer.verdict
+    assert document["bounds"] == answer.bounds
+    assert document["families"] == answer.posterior.families
+    assert [row["family_bound"] for row in document["candidates"]] == [0.118, 0.118, 0.131, 0.131, 0.304]
+
+
+def test_candidates_alone_are_an_answer_too(folder: Path, solution: tuple[list[Candidate], MeasuredPdf]) -> None:
+    html = (folder / "report.html").read_text(encoding="utf-8")
+    for absent in ("What a family", "What the data leave open", "by certainty", ">probability<", "surface<br>relaxed"):
+        assert absent not in html
+    again = read_solution(folder)
+    assert [c.rw for c in again] == [c.rw for c in solution[0]]
+    assert again.verdict == judge(*solution).verdict
+    assert f">{again.verdict}<" in html
+
+
+def test_the_report_needs_no_torch() -> None:
+    code = "import sys, hpcpdf.report.solve_report, hpcpdf.report.overview; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], timeout=120, capture_output=True, text=True, check=True)
+    assert not {"torch", "matplotlib", "scipy.stats"} & set(done.stdout.split())
+
+
+def test_same_data_again_replaces_the_result(solution: tuple[list[Candidate], MeasuredPdf], tmp_path: Path) -> None:
     candidates, pdf = solution
     write_solution(candidates, pdf, tmp_path / "out", {})
     write_solution(candidates[:2], pdf, tmp_path / "out", {})
@@ -138,7 +199,7 @@ def test_same_data_again_replaces_the_result(solution: tuple[list[Case], Measure
     assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
 
 
-def test_other_data_or_files_are_kept(solution: tuple[list[Case], MeasuredPdf], tmp_path: Path) -> None:
+def test_other_data_or_files_are_kept(solution: tuple[list[Candidate], MeasuredPdf], tmp_path: Path) -> None:
     candidates, pdf = solution
     out = tmp_path / "out"
     write_solution(candidates[:1], pdf, out, {})
@@ -156,7 +217,7 @@ def test_other_data_or_files_are_kept(solution: tuple[list[Case], MeasuredPdf], 
 
 
 def test_nothing_half_written(
-    solution: tuple[list[Case], MeasuredPdf], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    solution: tuple[list[Candidate], MeasuredPdf], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full_disk(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
@@ -167,7 +228,7 @@ def test_nothing_half_written(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_overview_of_several_files(solution: tuple[list[Case], MeasuredPdf], tmp_path: Path) -> None:
+def test_overview_of_several_files(solution: tuple[list[Candidate], MeasuredPdf], tmp_path: Path) -> None:
     candidates, pdf = solution
     second = [replace(candidates[1], rw=0.3), replace(candidates[0], rw=0.301)]
     folders = [tmp_path / "a b", tmp_path / "c"]
@@ -180,9 +241,10 @@ def test_overview_of_several_files(solution: tuple[list[Case], MeasuredPdf], tmp
     rows = list(csv.DictReader((tmp_path / "overview.csv").read_text().splitlines()))
     assert [row["formula"] for row in rows] == ["Pt79", "Pt116"]
     assert [row["fit_equally_well"] for row in rows] == ["1", "2"]
+    assert [row["verdict"] for row in rows] == ["fair", "fair"]
     assert all((tmp_path / row["report"]).exists() for row in rows)
 
 
-def test_no_candidates(solution: tuple[list[Case], MeasuredPdf], tmp_path: Path) -> None:
+def test_no_candidates(solution: tuple[list[Candidate], MeasuredPdf], tmp_path: Path) -> None:
     with pytest.raises(SolverError, match="no candidate"):
         write_solution([], solution[1], tmp_path / "out", {})

@@ -17,7 +17,15 @@
     curves();
     fill("parameters", candidate.rows, ["th", "td", "td"]);
     fill("regions", candidate.regions, ["td", "number", "number", "number"]);
+    steps(candidate);
     coordination(candidate);
+    legend();
+  }
+
+  function legend() {
+    byId("legend").hidden = viewer.colouring !== "coordination";
+    byId("scale").hidden = viewer.colouring !== "certainty";
+    byId("unknown").hidden = data.candidates[current].certainty !== null;
   }
 
   function curves() {
@@ -44,26 +52,36 @@
     }));
   }
 
+  function bar(name, share, text, colour) {
+    const line = document.createElement("div");
+    line.className = "bar";
+    const [label, track, count] = ["span", "b", "span"].map((kind) => document.createElement(kind));
+    label.textContent = name;
+    const fill = document.createElement("i");
+    fill.style.width = `${100 * share}%`;
+    if (colour) fill.style.background = colour;
+    track.append(fill);
+    count.textContent = text;
+    line.append(label, track, count);
+    return line;
+  }
+
+  function steps(candidate) {
+    const most = Math.max(...candidate.steps.map((step) => step[1]));
+    byId("steps").replaceChildren(...candidate.steps.map(([name, rw], k) => {
+      const line = bar(name, most ? rw / most : 0, rw.toFixed(4), k === 0 && name.startsWith("bound") ? "#b9c0c8" : null);
+      line.classList.add("named");
+      return line;
+    }));
+  }
+
   function coordination(candidate) {
     const counts = new Map();
     candidate.cn.forEach((k) => counts.set(k, (counts.get(k) || 0) + 1));
     const most = Math.max(...counts.values());
     const keys = [...counts.keys()].sort((a, b) => b - a);
-    byId("coordination").replaceChildren(...keys.map((k) => {
-      const line = document.createElement("div");
-      line.className = "bar";
-      const name = document.createElement("span");
-      name.textContent = k;
-      const bar = document.createElement("i");
-      bar.style.width = `${(100 * counts.get(k)) / most}%`;
-      bar.style.background = css(coordinationColour(k));
-      const track = document.createElement("b");
-      track.append(bar);
-      const count = document.createElement("span");
-      count.textContent = `${counts.get(k)}`;
-      line.append(name, track, count);
-      return line;
-    }));
+    byId("coordination").replaceChildren(...keys.map(
+      (k) => bar(k, counts.get(k) / most, counts.get(k), css(coordinationColour(k)))));
     byId("legend").replaceChildren(...keys.map((k) => {
       const entry = document.createElement("span");
       const dot = document.createElement("i");
@@ -103,7 +121,7 @@
     });
   });
   choose("style", (value) => { viewer.style = value; viewer.draw(); });
-  choose("colour", (value) => { viewer.colouring = value; byId("legend").hidden = value !== "coordination"; viewer.draw(); });
+  choose("colour", (value) => { viewer.colouring = value; legend(); viewer.draw(); });
   byId("whole").addEventListener("click", () => chart.lookAtAll());
   byId("fitted").addEventListener("click", () => chart.look(chart.range));
   byId("compare").addEventListener("change", curves);

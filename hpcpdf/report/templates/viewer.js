@@ -25,7 +25,8 @@ class ClusterViewer {
     new ResizeObserver(() => this.draw()).observe(canvas);
   }
 
-  // cluster: { pos: [[x, y, z]], sym: [symbol], cn: [neighbours], bonds: [[i, j]], nn: Å, colours: {symbol: [r, g, b]} }
+  // cluster: { pos: [[x, y, z]], sym: [symbol], cn: [neighbours], bonds: [[i, j]], nn: Å, colours: {symbol: [r, g, b]},
+  //   certainty: [0 ... 1] or null }
   show(cluster) {
     this.cluster = cluster;
     this.picked = [];
@@ -106,8 +107,9 @@ class ClusterViewer {
   }
 
   report() {
-    const { sym, cn, pos } = this.cluster;
-    const name = (i) => `${sym[i]}${i + 1} (${cn[i]} neighbours)`;
+    const { sym, cn, pos, certainty } = this.cluster;
+    const sure = (i) => (certainty ? `, ${(100 * certainty[i]).toFixed(0)} % certain` : "");
+    const name = (i) => `${sym[i]}${i + 1} (${cn[i]} neighbours${sure(i)})`;
     let text = "";
     if (this.picked.length === 1) text = `${name(this.picked[0])}: pick a second atom to read the distance`;
     if (this.picked.length === 2) {
@@ -120,6 +122,7 @@ class ClusterViewer {
 
   colour(index) {
     if (this.colouring === "element") return this.cluster.colours[this.cluster.sym[index]];
+    if (this.colouring === "certainty") return certaintyColour(this.cluster.certainty ? this.cluster.certainty[index] : null);
     return coordinationColour(this.cluster.cn[index]);
   }
 
@@ -249,6 +252,13 @@ function coordinationColour(neighbours) {
   const ramp = [[68, 1, 84], [68, 1, 84], [72, 35, 116], [64, 67, 135], [52, 94, 141], [41, 120, 142], [32, 144, 140],
     [34, 167, 132], [68, 190, 112], [121, 209, 81], [189, 222, 38], [240, 229, 60]];
   return neighbours >= 12 ? [186, 192, 200] : ramp[neighbours];
+}
+
+// From orange (the site may well be empty) over a pale middle to blue (occupied): the ends differ for colour-blind readers.
+function certaintyColour(share) {
+  if (share === null) return [205, 209, 214];
+  const [low, middle, high] = [[213, 94, 0], [247, 226, 180], [0, 114, 178]];
+  return share < 0.5 ? mix(low, middle, 2 * share) : mix(middle, high, 2 * share - 1);
 }
 
 function mix(a, b, share) {
