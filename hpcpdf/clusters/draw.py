@@ -89,12 +89,12 @@ def _lattice(frame: SiteTemplate, rng: np.random.Generator, target: int) -> Mask
     origin = np.zeros(3)
     if style < 0.2:
         # Equal layers about a site or a hole: the reference's own clusters are among these.
-        origin = _CENTRES[frame.family][rng.integers(len(_CENTRES[frame.family]))]
+        origin = SYMMETRIC_CENTRES[frame.family][rng.integers(len(SYMMETRIC_CENTRES[frame.family]))]
     elif style < 0.35:
         # Opposite faces alike, but the body longer or flatter.
         axis = normals[rng.integers(len(normals))]
         width = width * (1.0 + rng.uniform(-0.35, 0.8) * (normals @ axis) ** 2)
-        origin = _CENTRES[frame.family][rng.integers(len(_CENTRES[frame.family]))]
+        origin = SYMMETRIC_CENTRES[frame.family][rng.integers(len(SYMMETRIC_CENTRES[frame.family]))]
     else:
         width = width * np.exp(rng.uniform(0.05, 0.35) * rng.standard_normal(len(normals)))
         origin = rng.uniform(-0.6, 0.6, 3)
@@ -233,7 +233,7 @@ def _belongs(frame: SiteTemplate, mask: Mask) -> bool:
     return True
 
 
-_CENTRES = {
+SYMMETRIC_CENTRES = {
     "fcc": np.array(
         [[0.0, 0.0, 0.0], [np.sqrt(0.5), 0.0, 0.0], [np.sqrt(0.125)] * 3, [np.sqrt(0.125), np.sqrt(0.125), 0.0]]
     ),
@@ -263,6 +263,13 @@ def facets(family: str) -> Floats:
 def _facets(family: str) -> tuple[Floats, Ints, Floats]:
     """Unit normals (F, 3), their kind (F,), and the heights (F, S + H) of sites and halo along them."""
     frame = template(family)
+    normals, kinds = facet_normals(family)
+    return normals, kinds, normals @ np.concatenate([frame.sites, frame.halo]).T
+
+
+@cache
+def facet_normals(family: str) -> tuple[Floats, Ints]:
+    """Outward unit normals (F, 3) of a family's facets, and the kind (F,) that symmetry makes alike."""
     if family == "hcp":
         groups = _hexagonal_normals()
     elif family == "decahedron":
@@ -275,7 +282,7 @@ def _facets(family: str) -> tuple[Floats, Ints, Floats]:
         groups = [_cubic_normals(kind) for kind in ((1, 1, 1), (1, 0, 0), (1, 1, 0))]
     normals = np.concatenate([g / np.linalg.norm(g, axis=1, keepdims=True) for g in groups])
     kinds = np.concatenate([np.full(len(g), kind) for kind, g in enumerate(groups)])
-    return normals, kinds, normals @ np.concatenate([frame.sites, frame.halo]).T
+    return normals, kinds
 
 
 def _cubic_normals(kind: tuple[int, int, int]) -> Floats:
@@ -330,7 +337,7 @@ def _decahedra() -> tuple[Mask, Ints]:
     """Ino, Marks and pentagonal decahedra by (p, q, r), some with one cap taken off, as masks over the template."""
     frame = template("decahedron")
     places = np.concatenate([frame.sites, frame.halo])
-    i, j = _sector_steps(places)
+    i, j, _ = _sector_steps(places)
     ring = i + j
     masks: dict[bytes, Mask] = {}
     for p, q, r in product(range(1, 10), range(1, 10), range(3)):
@@ -349,24 +356,26 @@ def _decahedra() -> tuple[Mask, Ints]:
     return every, np.count_nonzero(every, axis=1)
 
 
-def _sector_steps(places: Floats) -> tuple[Ints, Ints]:
-    """Steps (i, j) of each site along the two spokes that bound its sector of the decahedron."""
+def _sector_steps(places: Floats) -> tuple[Ints, Ints, Ints]:
+    """Steps (i, j) of each site along the two spokes that bound its sector of the decahedron, and that sector."""
     angle = np.pi / 2.0 + 2.0 * np.pi * np.arange(6) / 5.0
     spoke = np.sqrt(0.75) * np.stack([np.cos(angle), np.sin(angle)], axis=1)
     steps = np.zeros((len(places), 2))
+    sector = np.zeros(len(places), dtype=np.int64)
     for m in range(5):
         found = np.linalg.solve(spoke[m : m + 2].T, places[:, :2].T).T
         inside = (found > -1e-6).all(axis=1)
         steps[inside] = found[inside]
+        sector[inside] = m
     whole = np.rint(steps).astype(np.int64)
-    return whole[:, 0], whole[:, 1]
+    return whole[:, 0], whole[:, 1], sector
 
 
 @cache
 def _decahedron_rings() -> tuple[Ints, Ints]:
     """Sites of the five columns next to the axis (5, M), padded, and the sites on the axis."""
     frame = template("decahedron")
-    i, j = _sector_steps(frame.sites)
+    i, j, _ = _sector_steps(frame.sites)
     first = np.flatnonzero(i + j == 1)
     angle = np.arctan2(frame.sites[first, 1], frame.sites[first, 0])
     sector = np.rint((angle - np.pi / 2.0) / (2.0 * np.pi / 5.0)).astype(np.int64) % 5
@@ -382,3 +391,19 @@ def _icosahedron_parts() -> tuple[Ints, Mask]:
     heights = frame.sites @ faces.T / np.max(vertices @ faces.T)
     shells = np.rint(heights.max(axis=1)).astype(np.int64)
     return shells, np.abs(heights - shells[:, None]) < 1e-6
+
+
+def decahedral_notches(places: Floats) -> tuple[Floats, Floats]:
+    """Directions (5, 3) of the twin boundaries, and (5, S) how far `places` (S, 3) reach along the steps beside each.
+
+    A plane at such a height cuts the notch of a Marks decahedron: it bounds the two sectors next to a boundary and no
+    others, whose sites are far below it.
+    """
+    angle = np.pi / 2.0 + 2.0 * np.pi * np.arange(5) / 5.0
+    spokes = np.column_stack([np.cos(angle), np.sin(angle), np.zeros(5)])
+    i, j, sector = _sector_steps(places)
+    heights = np.full((5, len(places)), -1e6)
+    rows = np.arange(len(places))
+    heights[(sector + 1) % 5, rows] = np.where(i + j > 0, np.sqrt(0.75) * j, -1e6)
+    heights[sector, rows] = np.where(i + j > 0, np.sqrt(0.75) * i, -1e6)
+    return spokes, heights

@@ -210,8 +210,7 @@ def template(family: str) -> SiteTemplate:
     """
     if family not in FAMILIES:
         raise ConfigError(f"unknown cluster family {family!r}; known: {', '.join(FAMILIES)}")
-    builder = {"decahedron": _decahedron, "icosahedron": _icosahedron, "hcp": _hcp}.get(family)
-    points, codes, operations = builder(_RADIUS[family]) if builder else _cubic(family, _RADIUS[family])
+    points, codes, operations = ideal_sites(family, _RADIUS[family])
     radius = np.linalg.norm(points, axis=1)
     order = np.lexsort((*np.round(-points.T, 6), np.round(radius, 6)))
     points, codes, radius = points[order], codes[order], radius[order]
@@ -223,6 +222,29 @@ def template(family: str) -> SiteTemplate:
     elif family == "icosahedron":
         centres = centres[:1]
     return SiteTemplate(family, sites, operations, codes, centres, points[~inside])
+
+
+def ideal_sites(family: str, radius: float) -> tuple[Floats, Ints, Floats]:
+    """Ideal positions of a family within `radius` of a site and somewhat beyond, unsorted.
+
+    Parameters
+    ----------
+    family
+        As for `template`.
+    radius
+        Nearest-neighbour distances.
+
+    Returns
+    -------
+    points : (S, 3)
+        Nearest-neighbour distances; all sites within `radius` are among them.
+    codes : (S, 3)
+        Integers that name a site.
+    operations : (G, 3, 3)
+        Point group about the origin, the identity first.
+    """
+    builder = {"decahedron": _decahedron, "icosahedron": _icosahedron, "hcp": _hcp}.get(family)
+    return builder(radius) if builder else _cubic(family, radius)
 
 
 def canonical_sites(family: str, sites: ArrayLike) -> Ints:

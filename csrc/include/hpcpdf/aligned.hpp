@@ -23,5 +23,6 @@ struct OnCacheLine {
 };
 
 using AlignedDoubles = std::vector<double, OnCacheLine<double>>;
+using AlignedFloats = std::vector<float, OnCacheLine<float>>;
 
 }  // namespace hpcpdf

@@ -1,0 +1,59 @@
+// The inner loops of the lattice engine, compiled once for every instruction level.
+//
+// Every sum has 16 partial sums in a fixed order, so that all levels give the same bits.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "hpcpdf/instruction_level.hpp"
+
+namespace hpcpdf {
+
+// Numbers that the loops take together; points of a PDF are padded to a multiple of it.
+constexpr std::size_t wide = 16;
+
+// What the best multiple of a model leaves of the data, for an envelope that may change to first order.
+struct Moments {
+  double along[2];    // sum of data * model * rho^k
+  double squared[3];  // sum of model^2 * rho^k
+};
+
+struct LatticeKernels {
+  // counts[class of the pair (a, j)] += sign for sites j = 0 ... n - 1; the class is table[round(scale d^2)].
+  // Coordinates can be read up to the next multiple of `wide`.
+  void (*count_pairs)(const float* x, const float* y, const float* z, std::size_t n, const float a[3], float scale,
+                      const std::uint16_t* table, std::int32_t sign, std::int32_t* counts);
+
+  // out = base + sum over i of factor[i] * shells[which[i] * points ...]; `out` may be `base`.
+  void (*add_shells)(const float* shells, std::size_t points, const std::int32_t* which, const float* factor,
+                     std::size_t n, const float* base, float* out);
+
+  // Sums for model[p] = envelope[p] * bare[p].
+  void (*moments)(const float* data, const float* bare, const float* envelope, const float* rho, std::size_t points,
+                  Moments* out);
+
+  // Sum of (data - envelope * bare * (s + c * rho))^2.
+  double (*misfit)(const float* data, const float* bare, const float* envelope, const float* rho, std::size_t points,
+                   float s, float c);
+
+  // out[c] = column c * v; columns and v are `points` long, a multiple of `wide`.
+  void (*products)(const double* columns, std::size_t n, std::size_t points, const double* v, double* out);
+
+  // y += factor * x.
+  void (*add_scaled)(double factor, const double* x, std::size_t points, double* y);
+
+  // (x, y) = (c x + s y, c y - s x).
+  void (*rotate)(double c, double s, std::size_t points, double* x, double* y);
+
+  // out[i * points + p] = sum over k of rows[i * n + k] * table[k * points + p]; n_rows x n and n x points.
+  void (*multiply)(const double* rows, std::size_t n_rows, std::size_t n, const double* table, std::size_t points,
+                   double* out);
+};
+
+// Those of instruction_level().
+const LatticeKernels& lattice_kernels();
+// The loops of one level; throws std::invalid_argument for one that is not supported.
+const LatticeKernels& lattice_kernels(InstructionLevel level);
+
+}  // namespace hpcpdf

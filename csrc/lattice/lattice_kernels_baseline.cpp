@@ -1,0 +1,4 @@
+#include "lattice_kernels.hpp"
+
+#define HPCPDF_LEVEL baseline
+#include "lattice_kernels.inc"

@@ -1,0 +1,665 @@
+#include "walk.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+
+#include "hpcpdf/parallel.hpp"
+#include "random.hpp"
+#include "structure.hpp"
+
+namespace hpcpdf {
+
+namespace {
+
+// Below this share of the data the misfit is summed point by point: the difference of two large sums would drown it.
+constexpr double direct_below = 1e-2;
+// Furthest that the first order of an envelope is trusted.
+constexpr double rate_step = 0.25;
+constexpr double least_misfit = 1e-15;
+// Model curves are summed anew after so many accepted moves.
+constexpr std::size_t renew_after = 256;
+
+std::size_t padded(std::size_t n) { return (n + wide - 1) / wide * wide; }
+
+std::uint64_t key_of(const std::int32_t* counts, std::size_t n_classes, std::size_t n_atoms) {
+  std::uint64_t key = 0x243f6a8885a308d3ULL ^ n_atoms;
+  for (std::size_t c = 0; c < n_classes; ++c) {
+    if (counts[c] == 0) continue;
+    key ^= (static_cast<std::uint64_t>(c) << 32) ^ static_cast<std::uint32_t>(counts[c]);
+    key *= 0x9e3779b97f4a7c15ULL;
+    key ^= key >> 29;
+  }
+  return key;
+}
+
+}  // namespace
+
+Target::Target(const double* data_in, const double* shells_in, const double* rho_in, std::size_t classes,
+               std::size_t n_points, double largest_rate)
+    : points(padded(n_points)),
+      n_classes(classes),
+      data(points, 0.0f),
+      shells(points * n_classes, 0.0f),
+      rho(points, 0.0f),
+      size2(0.0),
+      free_rate(rho_in != nullptr),
+      rate_max(largest_rate) {
+  for (std::size_t p = 0; p < n_points; ++p) {
+    data[p] = static_cast<float>(data_in[p]);
+    size2 += static_cast<double>(data[p]) * static_cast<double>(data[p]);
+    if (rho_in) rho[p] = static_cast<float>(rho_in[p]);
+  }
+  if (!(size2 > 0.0)) throw std::invalid_argument("data: expected values other than zero");
+  for (std::size_t c = 0; c < n_classes; ++c) {
+    for (std::size_t p = 0; p < n_points; ++p) {
+      shells[c * points + p] = static_cast<float>(shells_in[c * n_points + p]);
+    }
+  }
+}
+
+namespace {
+
+// Model curve of shell counts under an envelope, and its score.
+class Curve {
+ public:
+  Curve(const Target& target, double rate)
+      : target_(target), loops_(lattice_kernels()), envelope_(target.points, 1.0f) {
+    set_rate(rate);
+  }
+
+  double rate() const { return rate_; }
+
+  void set_rate(double rate) {
+    rate_ = rate;
+    if (!target_.free_rate) return;
+    for (std::size_t p = 0; p < target_.points; ++p) {
+      envelope_[p] = std::exp(-static_cast<float>(rate) * target_.rho[p]);
+    }
+  }
+
+  Score score(const float* bare) const {
+    Moments m;
+    const float *data = target_.data.data(), *rho = target_.rho.data();
+    loops_.moments(data, bare, envelope_.data(), rho, target_.points, &m);
+    Score found;
+    found.rate = rate_;
+    double along = m.along[0], squared = m.squared[0], change = 0.0;
+    if (target_.free_rate) {
+      const double det = m.squared[0] * m.squared[2] - m.squared[1] * m.squared[1];
+      if (det > 1e-9 * m.squared[0] * m.squared[2]) {
+        const double s = (m.along[0] * m.squared[2] - m.along[1] * m.squared[1]) / det;
+        const double c = (m.along[1] * m.squared[0] - m.along[0] * m.squared[1]) / det;
+        if (s > 0.0) change = -c / s;
+        change = std::min(std::max(change, -rate_step), rate_step);
+        change = std::min(std::max(change, -rate_), target_.rate_max - rate_);
+        along = m.along[0] - change * m.along[1];
+        squared = m.squared[0] - change * (2.0 * m.squared[1] - change * m.squared[2]);
+      }
+    }
+    if (!(along > 0.0) || !(squared > 0.0)) return found;
+    found.rate = rate_ + change;
+    found.misfit = 1.0 - along * along / (squared * target_.size2);
+    if (found.misfit < direct_below) {
+      const double s = along / squared;
+      found.misfit = loops_.misfit(data, bare, envelope_.data(), rho, target_.points, static_cast<float>(s),
+                                   static_cast<float>(-s * change)) /
+                     target_.size2;
+    }
+    found.misfit = std::max(found.misfit, least_misfit);
+    return found;
+  }
+
+ private:
+  const Target& target_;
+  const LatticeKernels& loops_;
+  AlignedFloats envelope_;
+  double rate_ = 0.0;
+};
+
+// Adds the shells of `change` to `base`.
+class Adder {
+ public:
+  explicit Adder(const Target& target) : target_(target), loops_(lattice_kernels()) {}
+
+  void operator()(const std::int32_t* change, const float* base, float* out) {
+    which_.clear();
+    factor_.clear();
+    for (std::size_t c = 0; c < target_.n_classes; ++c) {
+      if (change[c] == 0) continue;
+      which_.push_back(static_cast<std::int32_t>(c));
+      factor_.push_back(static_cast<float>(change[c]));
+    }
+    loops_.add_shells(target_.shells.data(), target_.points, which_.data(), factor_.data(), which_.size(), base, out);
+  }
+
+ private:
+  const Target& target_;
+  const LatticeKernels& loops_;
+  std::vector<std::int32_t> which_;
+  std::vector<float> factor_;
+};
+
+// The best structures seen, distinct in their shell counts.
+class Best {
+ public:
+  explicit Best(std::size_t keep) : keep_(keep) {}
+
+  bool wants(double misfit) const {
+    return keep_ > 0 && (found_.size() < keep_ || misfit < found_.back().misfit);
+  }
+
+  void offer(Met&& met) {
+    for (auto& known : found_) {
+      if (known.key != met.key) continue;
+      if (met.misfit >= known.misfit) return;
+      known = std::move(met);
+      sort();
+      return;
+    }
+    found_.push_back(std::move(met));
+    sort();
+    if (found_.size() > keep_) found_.pop_back();
+  }
+
+  std::vector<Met> take() { return std::move(found_); }
+  const std::vector<Met>& list() const { return found_; }
+
+ private:
+  void sort() {
+    std::stable_sort(found_.begin(), found_.end(), [](const Met& a, const Met& b) { return a.misfit < b.misfit; });
+  }
+
+  std::size_t keep_;
+  std::vector<Met> found_;
+};
+
+class Walker {
+ public:
+  Walker(const Sites& sites, const Target& target, const std::vector<std::int32_t>& start, double rate,
+         const WalkSettings& settings)
+      : sites_(sites),
+        target_(target),
+        settings_(settings),
+        random_(settings.seed),
+        structure_(sites),
+        curve_(target, rate),
+        adder_(target),
+        best_(settings.keep),
+        counts_(target.n_classes + 1, 0),
+        change_(target.n_classes + 1, 0),
+        bare_(target.points, 0.0f),
+        trial_(target.points, 0.0f) {
+    for (const std::int32_t s : start) {
+      if (s < 0 || static_cast<std::size_t>(s) >= sites.size() || structure_.has(static_cast<std::size_t>(s))) {
+        throw std::invalid_argument("start: expected distinct indices of sites");
+      }
+      structure_.add(static_cast<std::size_t>(s), counts_.data());
+    }
+    renew();
+    settle_rate();
+  }
+
+  WalkResult run() {
+    WalkResult result;
+    note();
+    const double shares = settings_.share_facets + settings_.share_atoms + settings_.share_rows + settings_.share_terraces;
+    const std::size_t cool_every = 64;
+    double power = settings_.power_first;
+    std::size_t since = 0;
+    for (; result.steps < settings_.steps && now_.misfit > settings_.stop; ++result.steps) {
+      if (result.steps % cool_every == 0) {
+        const double way = static_cast<double>(result.steps) / static_cast<double>(settings_.steps);
+        power = settings_.power_first * std::pow(settings_.power_last / settings_.power_first, way);
+      }
+      toggled_.clear();
+      double pick = random_.uniform() * shares;
+      bool moved;
+      if ((pick -= settings_.share_facets) < 0.0) {
+        moved = push_facets();
+      } else if ((pick -= settings_.share_atoms) < 0.0) {
+        moved = move_atoms();
+      } else if ((pick -= settings_.share_rows) < 0.0) {
+        moved = move_row();
+      } else {
+        moved = move_terrace();
+      }
+      const std::size_t n = structure_.size();
+      if (!moved || toggled_.empty() || n < settings_.least_atoms || n > settings_.most_atoms) {
+        undo();
+        continue;
+      }
+      adder_(change_.data(), bare_.data(), trial_.data());
+      const Score found = curve_.score(trial_.data());
+      const double energy = energy_now();
+      const double uphill = power * std::log(found.misfit / now_.misfit) + energy - energy_;
+      if (uphill > 0.0 && random_.uniform() > std::exp(-uphill)) {
+        undo();
+        continue;
+      }
+      ++result.accepted;
+      for (std::size_t c = 0; c <= target_.n_classes; ++c) counts_[c] += change_[c];
+      std::fill(change_.begin(), change_.end(), 0);
+      std::swap(bare_, trial_);
+      now_ = found;
+      energy_ = energy;
+      if (++since == renew_after) {
+        renew();
+        since = 0;
+      }
+      if (target_.free_rate && std::fabs(found.rate - curve_.rate()) > 1e-5) settle_rate();
+      note();
+    }
+    result.best = best_.take();
+    return result;
+  }
+
+ private:
+  void renew() {
+    std::fill(bare_.begin(), bare_.end(), 0.0f);
+    adder_(counts_.data(), bare_.data(), bare_.data());
+    now_ = curve_.score(bare_.data());
+    energy_ = energy_now();
+  }
+
+  // Takes the envelope to where this structure wants it.
+  void settle_rate() {
+    for (int round = 0; round < 3; ++round) {
+      const Score before = now_;
+      if (!target_.free_rate || std::fabs(before.rate - curve_.rate()) < 1e-5) return;
+      const double old = curve_.rate();
+      curve_.set_rate(before.rate);
+      now_ = curve_.score(bare_.data());
+      if (now_.misfit > before.misfit * 1.05 && round > 0) {
+        curve_.set_rate(old);
+        now_ = curve_.score(bare_.data());
+        return;
+      }
+    }
+  }
+
+  double energy_now() const {
+    if (settings_.bond_cost == 0.0) return 0.0;
+    const auto n = static_cast<double>(structure_.size());
+    return settings_.bond_cost * (structure_.missing() - settings_.usual_missing * std::cbrt(n * n));
+  }
+
+  void note() {
+    if (!best_.wants(now_.misfit)) return;
+    Met met;
+    met.misfit = now_.misfit;
+    met.rate = now_.rate;
+    met.energy = energy_;
+    met.missing = structure_.missing();
+    met.key = key_of(counts_.data(), target_.n_classes, structure_.size());
+    met.sites = structure_.list();
+    std::sort(met.sites.begin(), met.sites.end());
+    best_.offer(std::move(met));
+  }
+
+  void add(std::size_t site) {
+    structure_.add(site, change_.data());
+    toggled_.push_back(site);
+  }
+
+  void remove(std::size_t site) {
+    structure_.remove(site, change_.data());
+    toggled_.push_back(site);
+  }
+
+  void undo() {
+    for (std::size_t i = toggled_.size(); i-- > 0;) {
+      if (structure_.has(toggled_[i])) {
+        structure_.remove(toggled_[i], nullptr);
+      } else {
+        structure_.add(toggled_[i], nullptr);
+      }
+    }
+    if (!toggled_.empty()) std::fill(change_.begin(), change_.end(), 0);
+  }
+
+  // Whether a site lies within all facets but one.
+  bool within(std::size_t site, std::size_t except) const {
+    const std::int16_t* levels = sites_.levels(site);
+    for (std::size_t g = 0; g < sites_.n_facets(); ++g) {
+      if (g != except && levels[g] > structure_.top(g)) return false;
+    }
+    return true;
+  }
+
+  bool shrink(std::size_t facet) {
+    const int top = structure_.top(facet);
+    if (top < 0) return false;
+    std::size_t count;
+    const std::int32_t* layer = sites_.layer(facet, static_cast<std::size_t>(top), count);
+    for (std::size_t i = 0; i < count; ++i) {
+      if (structure_.has(static_cast<std::size_t>(layer[i]))) remove(static_cast<std::size_t>(layer[i]));
+    }
+    return structure_.size() > 0;
+  }
+
+  // The next layer of a facet that has sites within the other facets, up to `reach` layers out.
+  bool grow(std::size_t facet) {
+    constexpr int reach = 6;
+    const int top = structure_.top(facet);
+    const int end = std::min<int>(top + reach, static_cast<int>(sites_.n_levels(facet)) - 1);
+    for (int level = top + 1; level <= end; ++level) {
+      std::size_t count;
+      const std::int32_t* layer = sites_.layer(facet, static_cast<std::size_t>(level), count);
+      chosen_.clear();
+      for (std::size_t i = 0; i < count; ++i) {
+        const auto s = static_cast<std::size_t>(layer[i]);
+        if (!within(s, facet)) continue;
+        if (sites_.at_edge(s)) return false;
+        if (!structure_.has(s)) chosen_.push_back(s);
+      }
+      if (chosen_.empty()) continue;
+      for (const std::size_t s : chosen_) add(s);
+      return true;
+    }
+    return false;
+  }
+
+  bool push_facets() {
+    const double u = random_.uniform();
+    const int number = u < 0.4 ? 1 : u < 0.8 ? 2 : 3;
+    for (int k = 0; k < number; ++k) {
+      const std::size_t facet = random_.below(sites_.n_facets());
+      if (!(random_.uniform() < 0.5 ? shrink(facet) : grow(facet))) return false;
+    }
+    return true;
+  }
+
+  // An empty site next to an atom, with bonds enough; the number of sites if none was found.
+  std::size_t some_vacancy() {
+    for (int attempt = 0; attempt < 12; ++attempt) {
+      const auto from = static_cast<std::size_t>(structure_.list()[random_.below(structure_.size())]);
+      const auto s = static_cast<std::size_t>(sites_.neighbours(from)[random_.below(sites_.n_neighbours())]);
+      if (s < sites_.size() && !structure_.has(s) && !sites_.at_edge(s) &&
+          structure_.bonds(s) >= static_cast<int>(settings_.least_bonds)) {
+        return s;
+      }
+    }
+    return sites_.size();
+  }
+
+  // An atom at the surface; the number of sites if none was found.
+  std::size_t some_surface_atom() {
+    for (int attempt = 0; attempt < 12; ++attempt) {
+      const auto s = static_cast<std::size_t>(structure_.list()[random_.below(structure_.size())]);
+      if (structure_.bonds(s) < static_cast<int>(sites_.n_neighbours()) - 1) return s;
+    }
+    return sites_.size();
+  }
+
+  bool move_atoms() {
+    const double u = random_.uniform();
+    const std::size_t none = sites_.size();
+    if (u < 0.25 || u >= 0.5) {
+      const std::size_t atom = some_surface_atom();
+      if (atom == none) return false;
+      remove(atom);
+    }
+    if (structure_.size() == 0) return false;
+    if (u >= 0.25) {
+      const std::size_t vacancy = some_vacancy();
+      if (vacancy == none) return false;
+      add(vacancy);
+    }
+    if (u >= 0.85) {
+      const std::size_t atom = some_surface_atom();
+      if (atom == none) return false;
+      remove(atom);
+      const std::size_t vacancy = some_vacancy();
+      if (vacancy == none) return false;
+      add(vacancy);
+    }
+    return true;
+  }
+
+  // The neighbour of `site` straight on from `from`; the number of sites if there is none.
+  std::size_t straight_on(std::size_t from, std::size_t site) const {
+    const float *x = sites_.x(), *y = sites_.y(), *z = sites_.z();
+    const float ux = x[site] - x[from], uy = y[site] - y[from], uz = z[site] - z[from];
+    const float own = ux * ux + uy * uy + uz * uz;
+    for (std::size_t k = 0; k < sites_.n_neighbours(); ++k) {
+      const auto s = static_cast<std::size_t>(sites_.neighbours(site)[k]);
+      if (s >= sites_.size()) continue;
+      const float vx = x[s] - x[site], vy = y[s] - y[site], vz = z[s] - z[site];
+      if (ux * vx + uy * vy + uz * vz > 0.97f * own) return s;
+    }
+    return sites_.size();
+  }
+
+  // A row of surface atoms goes, or a row grows on a surface.
+  bool move_row() {
+    const std::size_t none = sites_.size();
+    const bool grows = random_.uniform() < 0.5;
+    const std::size_t first = grows ? some_vacancy() : some_surface_atom();
+    if (first == none) return false;
+    const auto side = static_cast<std::size_t>(sites_.neighbours(first)[random_.below(sites_.n_neighbours())]);
+    if (side >= none) return false;
+    const int enough = static_cast<int>(settings_.least_bonds);
+    const int inside = static_cast<int>(sites_.n_neighbours()) * 3 / 4;
+    const auto belongs = [&](std::size_t s) {
+      if (s >= none) return false;
+      return grows ? !structure_.has(s) && !sites_.at_edge(s) && structure_.bonds(s) >= enough
+                   : structure_.has(s) && structure_.bonds(s) <= inside;
+    };
+    if (!belongs(first)) return false;
+    chosen_.assign(1, first);
+    for (std::size_t before = first, s = side; belongs(s);) {
+      chosen_.push_back(s);
+      const std::size_t next = straight_on(before, s);
+      before = s;
+      s = next;
+    }
+    for (std::size_t before = side, s = straight_on(side, first), last = first; belongs(s);) {
+      chosen_.push_back(s);
+      before = last;
+      last = s;
+      s = straight_on(before, s);
+    }
+    // Sometimes only its beginning.
+    if (chosen_.size() > 2 && random_.uniform() < 0.3) chosen_.resize(1 + random_.below(chosen_.size() - 1));
+    for (const std::size_t s : chosen_) {
+      if (grows) {
+        if (!structure_.has(s)) add(s);
+      } else if (structure_.has(s)) {
+        remove(s);
+      }
+    }
+    return structure_.size() > 0;
+  }
+
+  // The part of a facet's top layer beyond a level of another facet goes, or the next layer grows up to one.
+  bool move_terrace() {
+    const std::size_t facet = random_.below(sites_.n_facets()), edge = random_.below(sites_.n_facets());
+    if (facet == edge) return false;
+    const bool grows = random_.uniform() < 0.5;
+    const int top = structure_.top(facet), level = grows ? top + 1 : top;
+    if (level < 0 || level >= static_cast<int>(sites_.n_levels(facet))) return false;
+    std::size_t count;
+    const std::int32_t* layer = sites_.layer(facet, static_cast<std::size_t>(level), count);
+    chosen_.clear();
+    int low = 0x7fff, high = -1;
+    for (std::size_t i = 0; i < count; ++i) {
+      const auto s = static_cast<std::size_t>(layer[i]);
+      if (grows ? structure_.has(s) || sites_.at_edge(s) || !within(s, facet) : !structure_.has(s)) continue;
+      chosen_.push_back(s);
+      low = std::min<int>(low, sites_.levels(s)[edge]);
+      high = std::max<int>(high, sites_.levels(s)[edge]);
+    }
+    if (chosen_.empty()) return false;
+    const int limit = low + static_cast<int>(random_.below(static_cast<std::size_t>(high - low + 1)));
+    for (const std::size_t s : chosen_) {
+      const int at = sites_.levels(s)[edge];
+      if (grows && at <= limit) add(s);
+      if (!grows && at >= limit) remove(s);
+    }
+    return structure_.size() > 0;
+  }
+
+  const Sites& sites_;
+  const Target& target_;
+  const WalkSettings settings_;
+  Random random_;
+  Structure structure_;
+  Curve curve_;
+  Adder adder_;
+  Best best_;
+  std::vector<std::int32_t> counts_, change_;
+  AlignedFloats bare_, trial_;
+  Score now_;
+  double energy_ = 0.0;
+  std::vector<std::size_t> toggled_, chosen_;
+};
+
+// Random bodies bounded by facets: distances drawn, sites sorted by how far out they lie.
+class ShapeMaker {
+ public:
+  ShapeMaker(const Sites& sites, const ShapeSettings& settings)
+      : sites_(sites), settings_(settings), gauge_(sites.size()), order_(sites.size()), width_(sites.n_facets()),
+        offset_(sites.n_facets()) {}
+
+  std::vector<std::int32_t> draw(Random& random) {
+    const std::size_t n_facets = sites_.n_facets(), n = sites_.size();
+    double centre[3] = {0.0, 0.0, 0.0};
+    const bool symmetric = random.uniform() < settings_.symmetric;
+    if (symmetric && settings_.n_centres > 0) {
+      const double* c = settings_.centres + 3 * random.below(settings_.n_centres);
+      std::copy(c, c + 3, centre);
+    } else {
+      for (double& c : centre) c = settings_.off_centre * (2.0 * random.uniform() - 1.0);
+    }
+    // A kind of facet may be absent, but not all.
+    std::vector<double> of_kind(sites_.n_kinds());
+    std::size_t present = 0;
+    do {
+      present = 0;
+      for (double& w : of_kind) {
+        w = random.uniform() < 0.75 ? 0.75 + 0.65 * random.uniform() : 1e6;
+        present += w < 1e5;
+      }
+    } while (present == 0);
+    const double spread = symmetric ? 0.0 : settings_.spread * random.uniform();
+    for (std::size_t f = 0; f < n_facets; ++f) {
+      const double w = of_kind[sites_.kind(f)] * std::exp(spread * random.normal());
+      const double* normal = sites_.normal(f);
+      width_[f] = static_cast<float>(1.0 / w);
+      offset_[f] = static_cast<float>(normal[0] * centre[0] + normal[1] * centre[1] + normal[2] * centre[2]);
+    }
+    for (std::size_t s = 0; s < n; ++s) {
+      float furthest = -1e30f;
+      for (std::size_t f = 0; f < n_facets; ++f) {
+        furthest = std::max(furthest, (sites_.height(f, s) - offset_[f]) * width_[f]);
+      }
+      gauge_[s] = furthest;
+      order_[s] = static_cast<std::int32_t>(s);
+    }
+    const double low = std::log(static_cast<double>(settings_.least_atoms)),
+                 high = std::log(static_cast<double>(settings_.most_atoms) + 0.999);
+    auto target = static_cast<std::size_t>(std::exp(low + (high - low) * random.uniform()));
+    target = std::min(std::max<std::size_t>(target, 1), n);
+    const auto closer = [&](std::int32_t a, std::int32_t b) {
+      const float ga = gauge_[static_cast<std::size_t>(a)], gb = gauge_[static_cast<std::size_t>(b)];
+      return ga < gb || (ga == gb && a < b);
+    };
+    std::nth_element(order_.begin(), order_.begin() + static_cast<std::ptrdiff_t>(target - 1), order_.end(), closer);
+    const float limit = gauge_[static_cast<std::size_t>(order_[target - 1])] + 1e-4f;
+    std::vector<std::int32_t> found;
+    for (std::size_t s = 0; s < n; ++s) {
+      if (gauge_[s] > limit) continue;
+      if (sites_.at_edge(s)) return {};
+      found.push_back(static_cast<std::int32_t>(s));
+    }
+    return found;
+  }
+
+ private:
+  const Sites& sites_;
+  const ShapeSettings settings_;
+  std::vector<float> gauge_;
+  std::vector<std::int32_t> order_;
+  std::vector<float> width_, offset_;
+};
+
+}  // namespace
+
+WalkResult walk(const Sites& sites, const Target& target, const std::vector<std::int32_t>& start, double rate,
+                const WalkSettings& settings) {
+  return Walker(sites, target, start, rate, settings).run();
+}
+
+std::vector<WalkResult> walks(const Sites& sites, const Target& target,
+                              const std::vector<std::vector<std::int32_t>>& starts, const std::vector<double>& rates,
+                              const std::vector<WalkSettings>& settings, int n_threads) {
+  std::vector<WalkResult> results(starts.size());
+  parallel_for(starts.size(), n_threads,
+               [&](std::size_t i) { results[i] = walk(sites, target, starts[i], rates[i], settings[i]); });
+  return results;
+}
+
+std::vector<Met> shapes(const Sites& sites, const Target& target, const ShapeSettings& settings, double rate,
+                        int n_threads) {
+  constexpr std::size_t chunk = 64;
+  const std::size_t n_chunks = (settings.count + chunk - 1) / chunk;
+  std::vector<std::vector<Met>> found(n_chunks);
+  parallel_for(n_chunks, n_threads, [&](std::size_t i) {
+    ShapeMaker maker(sites, settings);
+    const Curve curve(target, rate);
+    Adder adder(target);
+    const AlignedFloats zero(target.points, 0.0f);
+    AlignedFloats bare(target.points, 0.0f);
+    Best best(settings.keep);
+    for (std::size_t k = i * chunk; k < std::min(settings.count, (i + 1) * chunk); ++k) {
+      Random random(settings.seed + 0x632be59bd9b4e019ULL * (k + 1));
+      auto chosen = maker.draw(random);
+      if (chosen.size() < settings.least_atoms || chosen.size() > settings.most_atoms) continue;
+      std::vector<std::int32_t> counts(target.n_classes + 1, 0);
+      Structure structure(sites);
+      for (const std::int32_t s : chosen) structure.add(static_cast<std::size_t>(s), counts.data());
+      adder(counts.data(), zero.data(), bare.data());
+      const Score found_score = curve.score(bare.data());
+      if (!best.wants(found_score.misfit)) continue;
+      Met met;
+      met.misfit = found_score.misfit;
+      met.rate = found_score.rate;
+      met.missing = structure.missing();
+      met.key = key_of(counts.data(), target.n_classes, chosen.size());
+      met.sites = std::move(chosen);
+      best.offer(std::move(met));
+    }
+    found[i] = best.take();
+  });
+  Best best(settings.keep);
+  for (auto& part : found) {
+    for (auto& met : part) {
+      if (best.wants(met.misfit)) best.offer(std::move(met));
+    }
+  }
+  return best.take();
+}
+
+std::vector<std::int32_t> shell_counts(const Sites& sites, const std::vector<std::int32_t>& occupied) {
+  Structure structure(sites);
+  std::vector<std::int32_t> counts(sites.classes().count + 1, 0);
+  for (const std::int32_t s : occupied) {
+    if (s < 0 || static_cast<std::size_t>(s) >= sites.size() || structure.has(static_cast<std::size_t>(s))) {
+      throw std::invalid_argument("occupied: expected distinct indices of sites");
+    }
+    structure.add(static_cast<std::size_t>(s), counts.data());
+  }
+  counts.pop_back();
+  return counts;
+}
+
+Score score(const Target& target, const std::int32_t* counts, double rate) {
+  const AlignedFloats zero(target.points, 0.0f);
+  AlignedFloats bare(target.points, 0.0f);
+  Adder adder(target);
+  adder(counts, zero.data(), bare.data());
+  return Curve(target, rate).score(bare.data());
+}
+
+}  // namespace hpcpdf

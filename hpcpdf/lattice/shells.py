@@ -1,0 +1,121 @@
+"""PDFs of shells: what one pair of atoms at a distance gives, on the points of a measured PDF.
+
+G(r) = s Σ_c m_c φ_c(r), with m_c pairs in shell c and
+
+    φ_c(r) = (2/π) exp(−(qdamp r)²/2) Σ_k ΔQ exp(−U_c Q_k²) sin(Q_k d_c)/d_c sin(Q_k r),   U_c = U (1 − δ2/d_c² + …),
+
+the Debye sum and its sine transform (`hpcpdf.simulate_pdf`) of one line.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcpdf import _core
+from hpcpdf.pdf.grids import Grid, extended_grid
+from hpcpdf.pdf.params import PdfParams
+
+Floats = NDArray[np.float64]
+
+_NYQUIST = 0.85
+"""Points farther apart than this share of π/qmax would lose what the PDF knows."""
+
+QDAMP_GUESS = 0.03
+"""Where a search begins that is not told qdamp, 1/Å."""
+
+
+@dataclass(frozen=True)
+class Widths:
+    """What turns a structure's shells into its PDF, beside the instrument.
+
+    Attributes
+    ----------
+    bond : float
+        Nearest-neighbour distance, Å.
+    u : float
+        Mean-square displacement U of every atom, Å².
+    delta2 : float
+        Correlated motion, Å².
+    qdamp : float
+        1/Å.
+    """
+
+    bond: float
+    u: float
+    delta2: float = 0.0
+    qdamp: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class PdfData:
+    """The points of a PDF that structures are compared with.
+
+    Attributes
+    ----------
+    r, g : (R,)
+        Å and Å⁻²; as few points as hold all that Q up to qmax can tell.
+    params : PdfParams
+        Of the measurement: qmin, qmax, qbroad, delta1, and the grid that the PDF was made on.
+    qdamp : float or None
+        1/Å; None when nobody knows.
+    """
+
+    r: Floats
+    g: Floats
+    params: PdfParams
+    qdamp: float | None = None
+    _sines: dict[tuple[float, int, int], Floats] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def thinned(cls, r: Floats, g: Floats, params: PdfParams, qdamp: float | None) -> PdfData:
+        """Of all points `r`, `g`, those that are needed."""
+        stride = max(1, int(_NYQUIST * math.pi / params.qmax / float(np.median(np.diff(r))) + 1e-6))
+        return cls(np.ascontiguousarray(r[::stride]), np.ascontiguousarray(g[::stride]), params, qdamp)
+
+    @property
+    def independent(self) -> float:
+        """Number of independent values, Δr (qmax − qmin)/π."""
+        return max(1.0, float(self.r[-1] - self.r[0]) * (self.params.qmax - self.params.qmin) / math.pi)
+
+    def grid(self, u: float) -> Grid:
+        """Q grid of a PDF with the mean-square displacement `u`, Å²."""
+        return extended_grid(self.params, u)
+
+    def padded(self, values: Floats) -> Floats:
+        """Values at the points, with the zeros behind them that the compiled loops want."""
+        out = np.zeros(-(-len(self.r) // 16) * 16)
+        out[: len(self.r)] = values
+        return out
+
+    def columns(self, distances: Floats, u: float, delta2: float, weights: Floats) -> Floats:
+        """φ of shells at `distances` (C,), Å, without the envelope of qdamp, times padded `weights`; (C, points)."""
+        grid = self.grid(u)
+        d = np.maximum(distances, 1e-6)
+        ratio = 1.0 - self.params.delta1 / d - delta2 / d**2 + (self.params.qbroad * d) ** 2
+        key = (grid.qstep, grid.n_q, grid.k_first)
+        if key not in self._sines:
+            self._sines[key] = _core.sine_table(qstep=grid.qstep, n_q=grid.n_q, k_first=grid.k_first, r=self.r)
+        return _core.shell_columns(
+            distance=distances,
+            damping=u * np.maximum(ratio, 0.0) * grid.qstep**2,
+            qstep=grid.qstep,
+            d_min=grid.d_min,
+            d_max=grid.d_max,
+            sine=self._sines[key],
+            weight=2.0 / math.pi * grid.qstep * weights,
+        )
+
+    def envelope(self, qdamp: float) -> Floats:
+        """exp(−(qdamp r)²/2), (R,)."""
+        return np.asarray(np.exp(-0.5 * (qdamp * self.r) ** 2))
+
+    def whitening(self) -> Floats:
+        """Weights of the points under which white noise in F(Q) is white; (R,).
+
+        Noise of F(Q) is the same at all r of G/envelope.
+        """
+        return 1.0 / self.envelope(QDAMP_GUESS if self.qdamp is None else self.qdamp)
