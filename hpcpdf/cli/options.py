@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -26,7 +27,26 @@ Model = Annotated[
     Path | None, typer.Option("--model", "-m", metavar="MODEL", help="Trained model; default: the one shipped.")
 ]
 
+OptionalModel = Annotated[
+    Path | None,
+    typer.Option(
+        "--model", "-m", metavar="MODEL", help="Also begin from what this model proposes; thorough: the one shipped."
+    ),
+]
+
+
+class EffortName(StrEnum):
+    """How long a PDF is searched."""
+
+    QUICK = "quick"
+    NORMAL = "normal"
+    THOROUGH = "thorough"
+
+
+Effort = Annotated[EffortName, typer.Option("--effort", help="How long to search.")]
+
 Samples = Annotated[int, typer.Option("--samples", "-n", min=1, help="Structures drawn for each PDF.")]
+Drawn = Annotated[int, typer.Option("--samples", "-n", min=1, help="Structures that a model draws, where one is used.")]
 Top = Annotated[int, typer.Option("--top", min=1, help="Candidates kept for each PDF.")]
 Refine = Annotated[bool, typer.Option("--refine/--no-refine", help="Also move the atoms of the best candidates.")]
 Rmin = Annotated[float, typer.Option("--rmin", min=0.0, help="Lower end of the compared range, in angstrom.")]

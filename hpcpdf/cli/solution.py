@@ -7,7 +7,22 @@ from typing import Annotated
 
 import typer
 
-from hpcpdf.cli.options import DryRun, Element, Model, ProfileName, Refine, Rmax, Rmin, Samples, Seed, Top
+from hpcpdf.cli.options import (
+    Drawn,
+    DryRun,
+    Effort,
+    EffortName,
+    Element,
+    Model,
+    OptionalModel,
+    ProfileName,
+    Refine,
+    Rmax,
+    Rmin,
+    Samples,
+    Seed,
+    Top,
+)
 from hpcpdf.cli.pipeline import Where
 
 
@@ -16,8 +31,9 @@ def solve(
     *,
     element: Element,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the results.")],
-    model: Model = None,
-    samples: Samples = 1000,
+    effort: Effort = EffortName.NORMAL,
+    model: OptionalModel = None,
+    samples: Drawn = 1000,
     top: Top = 10,
     refine: Refine = True,
     rmin: Rmin = 1.5,
@@ -36,6 +52,7 @@ def solve(
         top=top,
         refine=refine,
         r_range=(rmin, rmax),
+        effort=effort.value,
         seed=seed,
     )
     solve_files(files, settings, out, overwrite=overwrite, dry_run=dry_run, say=typer.echo)

@@ -7,20 +7,20 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from threading import Thread
 
 from hpcpdf.clusters.elements import metallic_radius
-from hpcpdf.errors import ConfigError
+from hpcpdf.errors import ConfigError, DataError
 from hpcpdf.launch.reconstructing import check_span
 from hpcpdf.launch.settings import check_writable
 from hpcpdf.pdf.fit import PdfFitter
 from hpcpdf.pdf.gr import read_gr
+from hpcpdf.reconstruct.solution import Effort
+from hpcpdf.report.lines import ranking, summary
 from hpcpdf.report.overview import write_overview
 from hpcpdf.report.solve_report import check_solution_dir, write_solution
-
-if TYPE_CHECKING:
-    from hpcpdf.reconstruct.solve import Candidate
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class SolveSettings:
     top: int = 10
     refine: bool = True
     r_range: tuple[float, float] = (1.5, 20.0)
+    effort: Effort = "normal"
     seed: int = 0
 
 
@@ -79,6 +80,7 @@ def solve_files(
     check_writable(out, "--out")
     pdfs = [read_gr(path) for path in files]
     metallic_radius(settings.element)
+    _check_model(settings.model)
     for pdf, folder in zip(pdfs, folders, strict=True):
         check_solution_dir(folder, pdf, overwrite=overwrite)
     if dry_run:
@@ -86,21 +88,20 @@ def solve_files(
             say(f"{path}: {len(pdf.r)} points, r {pdf.r[0]:g} to {pdf.r[-1]:g} A -> {folder}")
         return folders
 
-    from hpcpdf.model.store import load_model
     from hpcpdf.reconstruct.solve import check_composition, solve
 
     with warnings.catch_warnings(action="ignore"):
         for pdf in pdfs:
             check_composition(pdf, settings.element)
             PdfFitter(pdf, settings.r_range)
-    model = load_model(settings.model)
+    Thread(target=_load_drawing, name="load drawing").start()
     for path, pdf, folder in zip(files, pdfs, folders, strict=True):
         start = time.perf_counter()
-        candidates = solve(pdf, **{**asdict(settings), "model": model}, progress=say)
-        say(f"{path}: {len(candidates)} candidates in {time.perf_counter() - start:.1f} s")
-        for line in ranking(candidates, settings.r_range):
+        solution = solve(pdf, **asdict(settings), progress=say)
+        say(f"{path}: {len(solution)} candidates in {time.perf_counter() - start:.1f} s")
+        for line in (*ranking(solution, settings.r_range), *summary(solution, pdf)):
             say(line)
-        say(f"-> {write_solution(candidates, pdf, folder, asdict(settings), overwrite=overwrite)}")
+        say(f"-> {write_solution(solution, pdf, folder, asdict(settings), overwrite=overwrite)}")
     if len(folders) > 1:
         say(f"-> {write_overview(out, folders)}")
     return folders
@@ -115,14 +116,16 @@ def _folders(files: Sequence[Path], out: Path) -> list[Path]:
     return [out / path.stem for path in files]
 
 
-def ranking(candidates: Sequence[Candidate], r_range: tuple[float, float]) -> list[str]:
-    """The candidates as a table, best first."""
-    low, high = r_range
-    lines = [f"rank  R_w({low:g}-{high:g} A)  Pearson  atoms  family        nn (A)  coordination"]
-    for rank, one in enumerate(candidates, start=1):
-        width = len(f"R_w({low:g}-{high:g} A)")
-        lines.append(
-            f"{rank:>4}  {one.rw:>{width}.4f}  {one.pearson:>7.4f}  {one.n_atoms:>5}  {one.family:<12}"
-            f"{one.nn_mean:>8.3f}  {one.coordination_mean:>12.2f}"
-        )
-    return lines
+def _load_drawing() -> None:
+    """Load what the figures need while the search, most of which needs no interpreter, is at work."""
+    for name in ("hpcpdf.report.figures", "matplotlib.backends.backend_pdf"):
+        import_module(name)
+
+
+def _check_model(model: Path | None) -> None:
+    """Refuse a model that is not there before anything is read; what is in it, only its reader can tell."""
+    if model is None:
+        return
+    path = model / "model.safetensors" if model.is_dir() else model
+    if not path.is_file():
+        raise DataError(f"{path}: no such model file")

@@ -17,6 +17,7 @@ from hpcpdf.errors import ConfigError
 Floats = NDArray[np.float64]
 
 Verdict = Literal["good", "fair", "poor"]
+Effort = Literal["quick", "normal", "thorough"]
 
 _ROUNDING = 1e-9
 """Sums of weights are not exact: a level that is met but for this is met."""
