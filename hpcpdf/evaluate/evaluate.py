@@ -136,7 +136,7 @@ def _title(config: RunConfig, n: int, spread: Mapping[str, float]) -> str:
     low, high = section.r_range
     return (
         f"{n} PDFs of the {section.split} split, {config.dataset.split} protocol; best of {section.n_samples} samples, "
-        f"R_w over {low:g}-{high:g} Å after a fit of scale, zoom, Biso and Qdamp\n"
+        f"R_w over {low:g}-{high:g} Å after a fit of scale, zoom, Biso, Qdamp and delta2\n"
         f"samples of one PDF before that fit, medians over the PDFs: R_w best {spread['best']:.4f}, "
         f"median {spread['median']:.4f}, worst {spread['worst']:.4f}, standard deviation {spread['std']:.4f}"
     )

@@ -31,7 +31,7 @@ class Step:
     family : str
         Template; empty where the model does not tell.
     rw_first, rw_second : float
-        R_w against either PDF after a fit of scale, zoom, Biso and Qdamp.
+        R_w against either PDF after a fit of scale, zoom, Biso, Qdamp and delta2.
     r, g : (R,) arrays
         Calculated PDF, fitted to the nearer of the two, Å and Å⁻².
     """

@@ -6,8 +6,9 @@ For a common Biso and no correlated motion, the Debye sum of a cluster stretched
 
 one function h of one variable. Its distances are spread over a uniform grid (8-point Lagrange weights), so one FFT
 gives h at all Q, and each trial needs an interpolation and a matrix product instead of a sum over pairs. Correlated
-motion (delta1, delta2) and Qbroad make the width of a peak depend on its distance; then the sum over that grid is done
-as it is. The equations are those of `hpcpdf.simulate_pdf` with ``transform="exact"``.
+motion (delta1, delta2) and Qbroad make the width of a peak depend on its distance; then the sum is done as it is, over
+the distances that differ (a lattice has a few hundred) or over that grid where these are more. The equations are those
+of `hpcpdf.simulate_pdf` with ``transform="exact"``.
 """
 
 from __future__ import annotations
@@ -19,12 +20,22 @@ from itertools import combinations_with_replacement
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from scipy.spatial.distance import pdist
+from scipy.spatial.distance import cdist, pdist
+
+from hpcpdf import _core
+from hpcpdf.pdf.kernel import Positions
+from hpcpdf.pdf.simulate import thread_count
 
 Array = NDArray[np.float64]
 
 STEP = 1.0 / 64.0
 """Spacing of the distance grid, Å: at Q = 31/Å the interpolation errs by some 1e-7 of F."""
+
+_EQUAL = 1e-5
+"""Distances in one bin of this width, Å, count as equal: their mean errs by 4e-9 of F at Q = 31/Å."""
+
+_COINCIDENT = 1.5e-8
+"""Atoms closer than this, Å, scatter no oscillation, as in the reference formulas."""
 
 _POINTS = 8
 _PHASE = 0.35
@@ -57,12 +68,16 @@ def lagrange(x: Array) -> tuple[NDArray[np.int64], Array, Array]:
 
 @dataclass(frozen=True, eq=False)
 class Histogram:
-    """Distances of one cluster on the uniform grid, one row for each pair of elements.
+    """Distances of one cluster, one row for each pair of elements.
 
     Attributes
     ----------
     counts : (P, M) array
         Each pair counts 2 / N, spread by Lagrange weights over nodes 0, STEP, 2 STEP, …
+    distances : (D,) array
+        Å; those that differ, or the nodes with weight where these are fewer. Without 0.
+    amounts_at : (P, D) array
+        2 / N for each pair at each of `distances`.
     pairs : tuple of (str, str)
         The elements of each row.
     amounts : mapping
@@ -70,6 +85,8 @@ class Histogram:
     """
 
     counts: Array
+    distances: Array
+    amounts_at: Array
     pairs: tuple[tuple[str, str], ...]
     amounts: Mapping[str, int]
 
@@ -77,26 +94,52 @@ class Histogram:
 def histogram(positions: Array, symbols: Sequence[str]) -> Histogram:
     """Pair distances of a cluster, (n, 3) Å, with the element of each atom."""
     kinds = list(dict.fromkeys(symbols))
-    amounts = {kind: list(symbols).count(kind) for kind in kinds}
-    distance = pdist(positions)
-    length = int(np.floor((distance.max() if distance.size else 0.0) / STEP)) + _POINTS
+    names = np.array(symbols)
+    parts = [positions[names == kind] for kind in kinds]
     pairs = tuple(combinations_with_replacement(kinds, 2))
-    counts = np.zeros((len(pairs), length))
-    row = np.zeros(distance.size, dtype=np.int64)
-    if len(kinds) > 1:
-        code = np.array([kinds.index(symbol) for symbol in symbols])
-        i, j = np.triu_indices(len(code), 1)
-        low, high = np.minimum(code[i], code[j]), np.maximum(code[i], code[j])
-        index = {pair: k for k, pair in enumerate(combinations_with_replacement(range(len(kinds)), 2))}
-        row = np.array([index[pair] for pair in zip(low.tolist(), high.tolist(), strict=True)])
-    # Coincident atoms scatter no oscillation, as in the reference formulas.
-    apart = distance > 1.5e-8
-    first, weight, _ = lagrange(distance[apart] / STEP)
-    # sin(Q d) / d is even in d: weights that fall on negative nodes belong to their mirror images.
-    node = np.abs(first[:, None] + np.arange(_POINTS))
-    flat = (row[apart, None] * length + node).ravel()
-    counts += np.bincount(flat, weights=weight.ravel(), minlength=counts.size).reshape(counts.shape)
-    return Histogram(counts * (2.0 / max(len(symbols), 1)), pairs, amounts)
+    places = list(combinations_with_replacement(range(len(kinds)), 2))
+    share = 2.0 / max(len(symbols), 1)
+    longest = float(np.linalg.norm(np.ptp(positions, axis=0)))
+    counts = _spread(parts, places, int(np.floor(longest / STEP)) + _POINTS) * (0.5 * share)
+    nodes = np.flatnonzero(np.any(counts[:, 1:] != 0.0, axis=0)) + 1
+    counts = counts[:, : nodes.max(initial=0) + 1]
+    amounts = {kind: len(part) for kind, part in zip(kinds, parts, strict=True)}
+    different = [_different(pdist(parts[a]) if a == b else cdist(parts[a], parts[b]).ravel()) for a, b in places]
+    ends = np.cumsum([0, *(len(d) for d, _ in different)])
+    if ends[-1] > nodes.size:
+        return Histogram(counts, np.asarray(nodes * STEP, dtype=np.float64), counts[:, nodes], pairs, amounts)
+    at = np.zeros((len(places), ends[-1]))
+    for k, (_, number) in enumerate(different):
+        at[k, ends[k] : ends[k + 1]] = number * share
+    return Histogram(counts, np.concatenate([d for d, _ in different]), at, pairs, amounts)
+
+
+def _different(distance: Array) -> tuple[Array, Array]:
+    """Mean of each group of equal distances, and how many it has."""
+    ordered = np.sort(distance[distance > _COINCIDENT])
+    first = np.flatnonzero(np.diff(np.rint(ordered / _EQUAL), prepend=-1.0))
+    number = np.diff(first, append=ordered.size).astype(np.float64)
+    total = np.add.reduceat(ordered, first) if first.size else ordered
+    return np.asarray(total / number, dtype=np.float64), number
+
+
+def _spread(parts: Sequence[Array], places: Sequence[tuple[int, int]], length: int) -> Array:
+    """2 x Lagrange weights of the distances within a part and between two, on `length` nodes; (P, length)."""
+    joined = Positions.of([parts[a] if a == b else np.concatenate([parts[a], parts[b]]) for a, b in places])
+    rows = _core.spread(
+        positions=joined.positions,
+        offsets=joined.offsets,
+        step=STEP,
+        n_nodes=length,
+        d_min=_COINCIDENT,
+        d_max=np.inf,
+        n_threads=thread_count(None),
+    )
+    within = {a: rows[k].copy() for k, (a, b) in enumerate(places) if a == b}
+    for k, (a, b) in enumerate(places):
+        if a != b:
+            rows[k] -= within[a] + within[b]
+    return rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,11 +252,25 @@ class SmoothModel:
 
 @dataclass(frozen=True, eq=False)
 class CorrelatedModel:
-    """F(Q) of B clusters when the width of a peak depends on its distance (delta1, delta2, qbroad)."""
+    """F(Q) of B clusters when the width of a peak depends on its distance (delta1, delta2, qbroad).
+
+    Parameters
+    ----------
+    histograms
+        One for each cluster.
+    weights
+        For each cluster (P, K): f_a f_b / <f>² of its pairs of elements.
+    q : (K,) array
+        Consecutive multiples of `qstep`, 1/Å.
+    qstep : float
+    delta1, qbroad : float
+        Å, 1/Å.
+    """
 
     histograms: Sequence[Histogram]
     weights: Sequence[Array]
     q: Array
+    qstep: float
     delta1: float
     qbroad: float
 
@@ -225,26 +282,22 @@ class CorrelatedModel:
         return out[0], out[1], out[2], out[3]
 
     def _one(self, owner: int, zoom: float, uiso: float, delta2: float) -> Array:
-        counts, weights = self.histograms[owner].counts, self.weights[owner]
-        used = np.flatnonzero(np.any(counts != 0.0, axis=0))
-        used = used[used > 0]
-        d = used * STEP * zoom
+        item, weights = self.histograms[owner], self.weights[owner]
+        d = item.distances * zoom
         ratio = 1.0 - self.delta1 / d - delta2 / d**2 + (self.qbroad * d) ** 2
         # A width that the formula makes imaginary is none at all.
         open_ = ratio > 0.0
         ratio_zoom = np.where(open_, self.delta1 / d + 2.0 * delta2 / d**2 + 2.0 * (self.qbroad * d) ** 2, 0.0) / zoom
         ratio = np.where(open_, ratio, 0.0)
-        phase = np.outer(d, self.q)
-        damp = np.exp(-uiso * np.outer(ratio, self.q**2)) / d[:, None]
-        wave = damp * np.sin(phase)
-        slope = damp * np.cos(phase) * phase
+        first = round(self.q[0] / self.qstep)
+        sine, cosine = _core.wave_tables(
+            d, self.qstep**2 * uiso * ratio, self.qstep, first + self.q.size, thread_count(None)
+        )
+        by = np.stack([np.ones_like(d), ratio, ratio_zoom, open_ / d**2])
+        # (P, 4, K): all sums over distances in one product.
+        sums = (item.amounts_at[:, None] * by).reshape(4 * len(weights), d.size) @ sine[:, first:]
+        plain, by_ratio, by_zoom, by_square = sums.reshape(len(weights), 4, -1).transpose(1, 0, 2)
+        stretched = self.q * (item.amounts_at @ cosine[:, first:])
         q2 = self.q**2
-        result = np.zeros((4, self.q.size))
-        for row, weight in zip(counts[:, used], weights, strict=True):
-            plain, by_ratio = row @ wave, (row * ratio) @ wave
-            result[0] += weight * plain
-            zoomed = (row @ slope - plain) / zoom - uiso * q2 * ((row * ratio_zoom) @ wave)
-            result[1] += weight * zoomed
-            result[2] -= weight * q2 * by_ratio
-            result[3] += weight * uiso * q2 * ((row * open_ / d**2) @ wave)
-        return result
+        parts = (plain, (stretched - plain) / zoom - uiso * q2 * by_zoom, -q2 * by_ratio, uiso * q2 * by_square)
+        return np.stack([np.sum(weights * part, axis=0) for part in parts])

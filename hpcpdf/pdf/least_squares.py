@@ -90,8 +90,8 @@ class Problem:
         return np.asarray(np.maximum(total - gain, 0.0))
 
 
-def solve(problem: Problem, start: Values, members: NDArray[np.int64]) -> Values:
-    """Refine every start; the best of each cluster, in the order of the clusters."""
+def solve(problem: Problem, start: Values, members: NDArray[np.int64]) -> tuple[Values, Array]:
+    """Refine every start; the best of each cluster, in the order of the clusters, and its misfit Σ (G_obs − s G)²."""
     x = np.stack([_get(start, name) for name in problem.refine], axis=1) if problem.refine else None
     if x is None:
         misfit, values = problem.misfit(start, members), start
@@ -102,7 +102,7 @@ def solve(problem: Problem, start: Values, members: NDArray[np.int64]) -> Values
     for owner in range(int(members.max()) + 1):
         mine = np.flatnonzero(members == owner)
         best.append(int(mine[np.argmin(misfit[mine])]))
-    return values.take(np.array(best))
+    return values.take(np.array(best)), misfit[best]
 
 
 def _descend(problem: Problem, start: Values, members: NDArray[np.int64], x: Array) -> tuple[Array, Array]:

@@ -72,6 +72,49 @@ def pearson(g_obs: ArrayLike, g_calc: ArrayLike) -> Array:
     return np.asarray(np.divide(product, norm, out=np.full(norm.shape, np.nan), where=varies))
 
 
+def independent_points(r: ArrayLike, qmin: float, qmax: float) -> float:
+    """How many independent values a PDF has, Δr (qmax − qmin) / π, by the sampling theorem.
+
+    Parameters
+    ----------
+    r : (R,) array
+        Å; only its first and last value count.
+    qmin, qmax
+        1/Å.
+
+    Returns
+    -------
+    float
+        At least 1.
+    """
+    ends = np.asarray(r, dtype=np.float64)[[0, -1]]
+    return max(1.0, float(ends[1] - ends[0]) * (qmax - qmin) / np.pi)
+
+
+def bic(rw2: ArrayLike, n_points: float, n_parameters: int) -> Array:
+    """Bayesian information criterion of a least-squares fit, n ln R_w² + k ln n, the noise being unknown.
+
+    The lower is the better description (Schwarz, Ann. Statist. 6 (1978) 461): a parameter has to lower R_w² by the
+    factor n^(−1/n), some 3.5 % at n = 140, to be worth having.
+
+    Parameters
+    ----------
+    rw2 : (...) array
+        R_w².
+    n_points
+        Independent points, as `independent_points` counts them.
+    n_parameters
+        Fitted parameters k.
+
+    Returns
+    -------
+    (...) array
+        −inf where `rw2` is 0.
+    """
+    with np.errstate(divide="ignore"):
+        return np.asarray(n_points * np.log(np.asarray(rw2, dtype=np.float64)) + n_parameters * np.log(n_points))
+
+
 def epsilon2(g_a: ArrayLike, g_b: ArrayLike, *, normalise: Literal["unit", "max"] = "unit") -> Array:
     """Squared difference of two normalised PDFs, Σ (a − b)².
 

@@ -120,6 +120,7 @@ class Job:
         section = {"n_samples": self.section.n_samples, "r_range": self.section.r_range}
         described = [
             hpcpdf.__version__,
+            FORMAT_VERSION,
             self.fast,
             len(self),
             self.smallest_block,

@@ -87,6 +87,7 @@ class Ranked:
             "zoom": np.float64(fit.zoom),
             "biso": np.float64(fit.biso),
             "qdamp": np.float64(fit.qdamp),
+            "delta2": np.float64(fit.delta2),
             "n_atoms": np.int16(len(positions)),
             "positions": positions.astype(np.float32),
             "g_obs": fit.g_obs,
@@ -100,7 +101,8 @@ class Ranked:
     def _without(self, arrays: Arrays, status: RowStatus) -> Arrays:
         """Columns of a row that holds no structure."""
         nothing = np.full(int(np.count_nonzero(self.compared)), np.nan)
-        values = {name: np.asarray(np.nan) for name in ("rw", "pearson", "scale", "zoom", "biso", "qdamp")}
+        names = ("rw", "pearson", "scale", "zoom", "biso", "qdamp", "delta2")
+        values = {name: np.asarray(np.nan) for name in names}
         return {
             "row": np.asarray(arrays["row"][0], dtype=np.int64),
             "status": np.asarray(status, dtype=np.int8),

@@ -14,10 +14,10 @@ from hpcpdf.dataset.schema import Arrays
 from hpcpdf.errors import DataError
 
 FORMAT = "hpcpdf-reconstruction"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
-_READABLE = (1, FORMAT_VERSION)
-"""Version 1 had no column `status`: every row was good."""
+_READABLE = (1, 2, FORMAT_VERSION)
+"""Version 1 had no column `status`: every row was good. Version 2 had no `delta2`: it was 0."""
 
 UNITS = {
     "positions": "angstrom",
@@ -26,6 +26,7 @@ UNITS = {
     "g_calc": "angstrom^-2",
     "biso": "angstrom^2",
     "qdamp": "angstrom^-1",
+    "delta2": "angstrom^2",
 }
 """Units of the columns that have any."""
 

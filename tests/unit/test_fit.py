@@ -17,7 +17,7 @@ from hpcpdf import ConfigError, DataError, PdfParams, fit_pdf, read_gr, simulate
 from hpcpdf.pdf.fit import BOUNDS, PdfFitter, fit_many
 from hpcpdf.pdf.fit_model import CorrelatedModel, SmoothModel, Values, histogram
 from hpcpdf.pdf.gr import MeasuredPdf, write_gr
-from hpcpdf.pdf.metrics import pearson, rw
+from hpcpdf.pdf.metrics import bic, independent_points, pearson, rw
 
 PT = Atoms("Pt79", Octahedron("Pt", 5, 1).positions)
 FINE = PdfParams(rmax=25.0, rstep=0.01, qmin=1.0, qmax=24.0, qdamp=0.03, biso=0.6, scale=0.5)
@@ -53,7 +53,7 @@ def debye_f(positions, q, zoom=1.0, uiso=0.0, delta1=0.0, delta2=0.0, qbroad=0.0
     ],
 )
 def test_models_are_the_debye_equation(positions):
-    q = np.linspace(0.1, 30.0, 200)
+    q = np.arange(1, 201) * 0.15
     item = histogram(positions, ["Pt"] * len(positions))
     ones = np.ones((1, q.size))
     zoom, u = np.array([0.93, 1.07]), np.array([0.004, 0.03])
@@ -61,7 +61,7 @@ def test_models_are_the_debye_equation(positions):
     f = SmoothModel([item], [ones], q, 1.1).evaluate(Values(zoom, u, zoom, 0.0 * u), members)[0]
     delta2 = np.array([0.0, 2.5])
     values = Values(zoom, u, zoom, delta2)
-    correlated = CorrelatedModel([item], [ones], q, 0.1, 0.02).evaluate(values, members)[0]
+    correlated = CorrelatedModel([item], [ones], q, 0.15, 0.1, 0.02).evaluate(values, members)[0]
     for b in range(2):
         expected = debye_f(positions, q, zoom[b], u[b])
         np.testing.assert_allclose(f[b], expected, atol=3e-7 * np.abs(expected).max())
@@ -72,10 +72,11 @@ def test_models_are_the_debye_equation(positions):
 
 @pytest.mark.parametrize("kind", ["smooth", "correlated"])
 def test_derivatives_are_those_of_finite_differences(kind):
-    q = np.linspace(0.5, 26.0, 150)
+    q = np.arange(3, 153) * 0.17
     item = histogram(PT.positions, ["Pt"] * len(PT))
     ones = np.ones((1, q.size))
-    model = SmoothModel([item], [ones], q, 1.1) if kind == "smooth" else CorrelatedModel([item], [ones], q, 0.0, 0.01)
+    smooth = SmoothModel([item], [ones], q, 1.1)
+    model = smooth if kind == "smooth" else CorrelatedModel([item], [ones], q, 0.17, 0.0, 0.01)
     member = np.zeros(1, dtype=np.int64)
     x = {"zoom": 1.013, "uiso": 0.008, "qdamp": 0.03, "delta2": 2.0}
 
@@ -163,15 +164,59 @@ def test_fixed_parameters_stay():
     assert fit_pdf(PT, pdf, refine=("biso", "qdamp", "scale")).rw < 1e-5
 
 
-def test_delta2_when_asked():
-    params = replace(FINE, delta2=2.5, rstep=0.05)
-    pdf = measured(PT, params)
-    plain = fit_pdf(PT, pdf)
-    assert plain.delta2 == 0.0
-    fit = fit_pdf(stretched(PT, 1.01), pdf, refine=("zoom", "biso", "qdamp", "delta2"))
-    assert fit.rw < 1e-4 < plain.rw
-    assert fit.delta2 == pytest.approx(2.5, abs=1e-2)
-    assert fit_pdf(PT, pdf, params=PdfParams(delta2=2.5)).rw < 1e-4
+@pytest.mark.parametrize("delta2", [0.05, 0.5, 2.5, 5.0])
+@pytest.mark.parametrize("shape", [PT, Icosahedron("Pt", 3), Decahedron("Pt", 4, 2, 0)])
+def test_correlated_motion_is_found(shape, delta2):
+    params = replace(FINE, delta2=delta2, rstep=0.05)
+    pdf = measured(shape.positions, params)
+    fit = fit_pdf(shape.positions / 1.01, pdf)
+    assert fit.rw < 1e-5
+    assert fit.delta2 == pytest.approx(delta2, abs=1e-4)
+    assert fit.zoom == pytest.approx(1.01, abs=1e-5)
+    without = fit_pdf(shape.positions, pdf, refine=("zoom", "biso", "qdamp"))
+    assert without.delta2 == 0.0
+    assert without.rw > 100.0 * fit.rw
+    assert fit_pdf(shape.positions, pdf, refine="zoom", params=replace(params, rmax=30.0)).rw < 1e-5
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.003, 0.03])
+@pytest.mark.parametrize("biso", [0.1, 0.6, 3.0])
+@pytest.mark.parametrize("shape", [PT, Icosahedron("Pt", 3), Octahedron("Ni", 4, 0), Octahedron("Pt", 9, 3)])
+def test_no_correlated_motion_is_none_exactly(shape, biso, noise):
+    pdf = measured(shape.positions, replace(FINE, biso=biso, rstep=0.05), noise=noise)
+    fit = fit_pdf(shape.positions / 1.01, pdf)
+    assert fit.delta2 == 0.0
+    assert fit.notes == ()
+    assert fit_many([shape.positions], pdf)[0].delta2 == 0.0
+
+
+def test_delta2_is_kept_where_it_is_worth_a_parameter():
+    kept = []
+    for delta2 in np.linspace(0.0, 3.0, 13):
+        pdf = measured(PT, replace(FINE, rstep=0.05, delta2=float(delta2)), noise=0.05)
+        (fit,) = fit_many([PT], pdf)
+        (without,) = fit_many([PT], pdf, refine=("zoom", "biso", "qdamp"))
+        n = independent_points(fit.r, 1.0, 24.0)
+        assert n == pytest.approx(18.5 * 23.0 / np.pi)
+        kept.append(fit.delta2 > 0.0)
+        if kept[-1]:
+            assert bic(fit.rw**2, n, 4) < bic(without.rw**2, n, 3)
+        else:
+            assert fit.rw == without.rw
+    # One line between the two, where the noise drowns what delta2 does.
+    assert kept == sorted(kept)
+    assert 2 <= sum(kept) <= 11
+
+
+def test_distances_of_a_lattice_are_few():
+    lattice = histogram(PT.positions, ["Pt"] * len(PT))
+    moved = PT.positions + np.random.default_rng(0).normal(size=PT.positions.shape) * 0.1
+    other = histogram(moved, ["Pt"] * len(PT))
+    assert lattice.distances.size < 40 < other.distances.size < 30.0 * 64.0
+    for item in (lattice, other):
+        assert item.amounts_at.sum() == pytest.approx(len(PT) - 1)
+        assert item.counts.sum() == pytest.approx(len(PT) - 1)
+        assert item.distances.min() > 0.0
 
 
 def test_alloys():
@@ -301,3 +346,14 @@ def test_measured_or_its_simulated_twin(name, tmp_path):
     fit = fit_pdf(guess, read_gr(path), r_range=(1.5, end))
     assert fit.rw < limit
     assert 0.95 < fit.zoom < 1.03
+
+
+@pytest.mark.skipif("HPCPDF_MEASURED" not in os.environ, reason="HPCPDF_MEASURED names no folder of measured PDFs")
+def test_measured_platinum_asks_for_correlated_motion():
+    pdf = read_gr(Path(os.environ["HPCPDF_MEASURED"]) / "JQ_S1.gr")
+    lattice = bulk("Pt", a=3.92, cubic=True).repeat(11).positions
+    sphere = lattice[np.linalg.norm(lattice - lattice.mean(axis=0), axis=1) < 14.0]
+    fit, without = fit_pdf(sphere, pdf), fit_pdf(sphere, pdf, refine=("zoom", "biso", "qdamp"))
+    assert fit.rw < 0.11 < 0.15 < without.rw
+    assert 3.0 < fit.delta2 < 4.5
+    assert fit.biso > 1.1 * without.biso

@@ -94,7 +94,7 @@ def test_positions_and_parameters_give_the_curve(job, expected):
     """The file alone is enough to simulate what it calls calculated: zoom is applied to the positions."""
     for k in range(N):
         positions = expected["positions"][k, : expected["n_atoms"][k]].astype(float)
-        params = PdfParams(biso=float(expected["biso"][k]), qdamp=float(expected["qdamp"][k]))
+        params = PdfParams(**{name: float(expected[name][k]) for name in ("biso", "qdamp", "delta2")})
         r, g = simulate_pdf(positions, params, n_threads=1)
         calculated = expected["scale"][k] * np.interp(expected["r"], r, g)
         assert np.abs(calculated - expected["g_calc"][k]).max() < 0.03 * np.abs(expected["g_calc"][k]).max()
