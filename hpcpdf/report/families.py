@@ -96,12 +96,12 @@ def sentences(solution: Solution) -> list[str]:
         text += [f"no {other.format('one better than')}" for other in others]
         this = f"this {kind(best.family)} one of {best.n_atoms} atoms"
         said.append(", ".join(text) + ("." if low is None else f"; {this} fits {low:.{digits}f}{how}."))
-    others_left = [bound for bound in bounds if not bound.excluded and bound.family != _lattice(solution, best.family)]
-    if others_left:
-        named = ", ".join(f"{kind(bound.family)} (down to {bound.rw:.2f})" for bound in others_left)
+    possible = [bound for bound in bounds if not bound.excluded and bound.family != _lattice(solution, best.family)]
+    if possible:
+        named = ", ".join(f"{kind(bound.family)} (down to {bound.rw:.2f})" for bound in possible)
         said.append(f"Not excluded: {named}. A bound says what distances allow, not that such a particle was found.")
-    known = solution.bounds
-    said += [text for inner, outer, text in _NESTED if inner in known and outer in known]
+    left = {bound.family for bound in bounds if not bound.excluded}
+    said += [text for inner, outer, text in _NESTED if inner in left and outer in left]
     return said
 
 

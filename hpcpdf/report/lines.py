@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hpcpdf.reconstruct.solution import Candidate, Solution
-from hpcpdf.report import spread
+from hpcpdf.report import page, spread
 from hpcpdf.report.judge import judge
 from hpcpdf.report.structures import equivalent_name, formula
 
@@ -21,7 +21,7 @@ def ranking(candidates: Sequence[Candidate], r_range: tuple[float, float]) -> li
     agreement = f"R_w({r_range[0]:g}-{r_range[1]:g} A)"
     lines = [f"rank  probability  {agreement}  Pearson  atoms  family        nn (A)  coordination"]
     for rank, one in enumerate(candidates, start=1):
-        probability = "-" if math.isnan(one.probability) else f"{100 * one.probability:.3g} %"
+        probability = "-" if math.isnan(one.probability) else page.share(one.probability)
         lines.append(
             f"{rank:>4}  {probability:>11}  {one.rw:>{len(agreement)}.4f}  {one.pearson:>7.4f}  {one.n_atoms:>5}  "
             f"{one.family:<12}{one.nn_mean:>8.3f}  {one.coordination_mean:>12.2f}"

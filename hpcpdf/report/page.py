@@ -122,6 +122,13 @@ def subscript(formula: str) -> str:
     return formula.translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
 
 
+def share(part: float) -> str:
+    """A probability in words of a few characters; never a rounded 0 or 100 %."""
+    if part < 0.005:
+        return "< 1 %"
+    return "> 99 %" if part > 0.995 else f"{100 * part:.0f} %"
+
+
 def plain(value: Any) -> Any:
     """Settings as JSON data: paths and other objects become text."""
     if isinstance(value, Mapping):

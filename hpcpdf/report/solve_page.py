@@ -81,6 +81,7 @@ def solve_page(
         family_name=families.family_name,
         percent=judge.percent,
         subscript=page.subscript,
+        share=page.share,
         worst=max(float(c.rw) for c in solution),
         judged=judged,
         columns={name: any(row[name] is not None for row in rows) for name in _OPTIONAL},

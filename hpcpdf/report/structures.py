@@ -34,7 +34,7 @@ def equivalent_name(one: Candidate) -> str:
     """What to call a structure that no PDF tells from a candidate."""
     if any("mirror image" in note for note in one.notes):
         return "mirror image"
-    return f"{formula(one)} {one.family} with the same distances"
+    return f"{formula(one)} {one.family}, same distances"
 
 
 def fitted_values(candidate: Candidate) -> dict[str, float]:
