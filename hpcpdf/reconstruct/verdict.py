@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import fdtri
 
+from hpcpdf.pdf import metrics
 from hpcpdf.reconstruct.shape import Geometry, geometry, loose_atoms
 from hpcpdf.reconstruct.solution import Candidate, Posterior, Verdict
 
@@ -164,7 +165,7 @@ def independent_points(r: NDArray[np.float64], qmin: float | None, qmax: float |
     """Number of independent values of G(r) on a range, by the sampling theorem; None without Qmax."""
     if qmax is None or len(r) < 2:
         return None
-    return max(1, round(float(r[-1] - r[0]) * (qmax - (qmin or 0.0)) / math.pi))
+    return round(metrics.independent_points(r, qmin or 0.0, qmax))
 
 
 def misfit_regions(

@@ -102,7 +102,7 @@ def _meaning(rw: float, found: Findings) -> str:
 
 
 def at_bound(name: str, value: float) -> bool:
-    """Whether a fitted parameter sits on a limit of its range; a value of 0 for delta2 means that it was not fitted."""
+    """Whether a fitted parameter sits on a limit of its range; a value of 0 for delta2 means that there is none."""
     low, high = BOUNDS[name]
     if name == "delta2" and value == 0.0:
         return False

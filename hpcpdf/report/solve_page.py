@@ -169,7 +169,11 @@ def _parameter_rows(row: Mapping[str, Any], bulk: float | None) -> list[list[str
         ["zoom", f"{row['zoom']:.4f}", "stretch of the starting structure; already in the coordinates"],
         ["Biso (Å²)", f"{row['biso_A2']:.3f}", f"U = {row['biso_A2'] / (8 * math.pi**2):.5f} Å², one for all atoms"],
         ["Qdamp (Å⁻¹)", f"{row['qdamp_1_per_A']:.4f}", "instrument resolution"],
-        ["δ2 (Å²)", f"{row['delta2_A2']:.2f}", "correlated motion" if row["delta2_A2"] else "not fitted"],
+        [
+            "δ2 (Å²)",
+            f"{row['delta2_A2']:.2f}",
+            "correlated motion" if row["delta2_A2"] else "the data do not ask for any",
+        ],
         ["mean bond length (Å)", f"{row['nn_mean_A']:.3f} ± {row['nn_std_A']:.3f}", offset],
         ["mean coordination", f"{row['coordination_mean']:.2f}", f"neighbours within {row['bond_cutoff_A']:.2f} Å"],
         ["largest distance (Å)", f"{row['diameter_A']:.1f}", "between two atom centres"],
