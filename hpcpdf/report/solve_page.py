@@ -172,7 +172,7 @@ def _parameter_rows(row: Mapping[str, Any], bulk: float | None) -> list[list[str
         [
             "δ2 (Å²)",
             f"{row['delta2_A2']:.2f}",
-            "correlated motion" if row["delta2_A2"] else "the data do not ask for any",
+            "correlated motion" if row["delta2_A2"] else "none asked for",
         ],
         ["mean bond length (Å)", f"{row['nn_mean_A']:.3f} ± {row['nn_std_A']:.3f}", offset],
         ["mean coordination", f"{row['coordination_mean']:.2f}", f"neighbours within {row['bond_cutoff_A']:.2f} Å"],
