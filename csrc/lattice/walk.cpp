@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>
+#include <utility>
 
 #include "hpcpdf/parallel.hpp"
 #include "random.hpp"
@@ -196,6 +197,7 @@ class Walker {
       }
       structure_.add(static_cast<std::size_t>(s), counts_.data());
     }
+    for (std::size_t f = 0; f < sites.n_facets(); ++f) bound_.push_back(structure_.top(f));
     renew();
     settle_rate();
   }
@@ -204,15 +206,17 @@ class Walker {
     WalkResult result;
     note();
     const double shares = settings_.share_facets + settings_.share_atoms + settings_.share_rows + settings_.share_terraces;
-    const std::size_t cool_every = 64;
+    const std::size_t cool_every = 16;
+    const std::size_t period = settings_.period > 0 ? settings_.period : std::max<std::size_t>(settings_.steps, 1);
     double power = settings_.power_first;
     std::size_t since = 0;
     for (; result.steps < settings_.steps && now_.misfit > settings_.stop; ++result.steps) {
       if (result.steps % cool_every == 0) {
-        const double way = static_cast<double>(result.steps) / static_cast<double>(settings_.steps);
+        const double way = static_cast<double>(result.steps % period) / static_cast<double>(period);
         power = settings_.power_first * std::pow(settings_.power_last / settings_.power_first, way);
       }
       toggled_.clear();
+      pushed_.clear();
       double pick = random_.uniform() * shares;
       bool moved;
       if ((pick -= settings_.share_facets) < 0.0) {
@@ -225,10 +229,12 @@ class Walker {
         moved = move_terrace();
       }
       const std::size_t n = structure_.size();
-      if (!moved || toggled_.empty() || n < settings_.least_atoms || n > settings_.most_atoms) {
+      if (!moved || n < settings_.least_atoms || n > settings_.most_atoms) {
         undo();
         continue;
       }
+      // A facet may move through empty space.
+      if (toggled_.empty()) continue;
       adder_(change_.data(), bare_.data(), trial_.data());
       const Score found = curve_.score(trial_.data());
       const double energy = energy_now();
@@ -300,6 +306,10 @@ class Walker {
   void add(std::size_t site) {
     structure_.add(site, change_.data());
     toggled_.push_back(site);
+    const std::int16_t* levels = sites_.levels(site);
+    for (std::size_t f = 0; f < sites_.n_facets(); ++f) {
+      if (levels[f] > bound_[f]) set_bound(f, levels[f]);
+    }
   }
 
   void remove(std::size_t site) {
@@ -308,6 +318,7 @@ class Walker {
   }
 
   void undo() {
+    for (std::size_t i = pushed_.size(); i-- > 0;) bound_[pushed_[i].first] = pushed_[i].second;
     for (std::size_t i = toggled_.size(); i-- > 0;) {
       if (structure_.has(toggled_[i])) {
         structure_.remove(toggled_[i], nullptr);
@@ -322,42 +333,50 @@ class Walker {
   bool within(std::size_t site, std::size_t except) const {
     const std::int16_t* levels = sites_.levels(site);
     for (std::size_t g = 0; g < sites_.n_facets(); ++g) {
-      if (g != except && levels[g] > structure_.top(g)) return false;
+      if (g != except && levels[g] > bound_[g]) return false;
     }
     return true;
   }
 
+  void set_bound(std::size_t facet, int level) {
+    pushed_.emplace_back(facet, bound_[facet]);
+    bound_[facet] = level;
+  }
+
+  // A facet goes in by one layer that has atoms, or a facet that stands off comes closer.
   bool shrink(std::size_t facet) {
     const int top = structure_.top(facet);
-    if (top < 0) return false;
+    if (bound_[facet] > top) {
+      set_bound(facet, top);
+      if (random_.uniform() < 0.5) return true;
+    }
     std::size_t count;
     const std::int32_t* layer = sites_.layer(facet, static_cast<std::size_t>(top), count);
     for (std::size_t i = 0; i < count; ++i) {
       if (structure_.has(static_cast<std::size_t>(layer[i]))) remove(static_cast<std::size_t>(layer[i]));
     }
+    set_bound(facet, top - 1);
     return structure_.size() > 0;
   }
 
-  // The next layer of a facet that has sites within the other facets, up to `reach` layers out.
+  // A facet goes out by one layer, with or without sites within the other facets there. It may stand off by a few
+  // layers: a corner grows only when all facets that meet there have made room.
   bool grow(std::size_t facet) {
-    constexpr int reach = 6;
-    const int top = structure_.top(facet);
-    const int end = std::min<int>(top + reach, static_cast<int>(sites_.n_levels(facet)) - 1);
-    for (int level = top + 1; level <= end; ++level) {
-      std::size_t count;
-      const std::int32_t* layer = sites_.layer(facet, static_cast<std::size_t>(level), count);
-      chosen_.clear();
-      for (std::size_t i = 0; i < count; ++i) {
-        const auto s = static_cast<std::size_t>(layer[i]);
-        if (!within(s, facet)) continue;
-        if (sites_.at_edge(s)) return false;
-        if (!structure_.has(s)) chosen_.push_back(s);
-      }
-      if (chosen_.empty()) continue;
-      for (const std::size_t s : chosen_) add(s);
-      return true;
+    constexpr int stand_off = 3;
+    const int level = bound_[facet] + 1;
+    if (level >= static_cast<int>(sites_.n_levels(facet)) || level > structure_.top(facet) + stand_off) return false;
+    std::size_t count;
+    const std::int32_t* layer = sites_.layer(facet, static_cast<std::size_t>(level), count);
+    chosen_.clear();
+    for (std::size_t i = 0; i < count; ++i) {
+      const auto s = static_cast<std::size_t>(layer[i]);
+      if (!within(s, facet)) continue;
+      if (sites_.at_edge(s)) return false;
+      if (!structure_.has(s)) chosen_.push_back(s);
     }
-    return false;
+    set_bound(facet, level);
+    for (const std::size_t s : chosen_) add(s);
+    return true;
   }
 
   bool push_facets() {
@@ -513,6 +532,8 @@ class Walker {
   Score now_;
   double energy_ = 0.0;
   std::vector<std::size_t> toggled_, chosen_;
+  std::vector<int> bound_;                             // outermost layer that each facet leaves room for
+  std::vector<std::pair<std::size_t, int>> pushed_;  // facets moved, and where they were
 };
 
 // Random bodies bounded by facets: distances drawn, sites sorted by how far out they lie.

@@ -38,7 +38,9 @@ struct Score {
 struct WalkSettings {
   std::uint64_t seed = 0;
   std::size_t steps = 0;
-  double power_first = 12.0, power_last = 12.0;  // accept with (misfit_old / misfit_new)^power, from first to last step
+  // Moves are accepted with (misfit_old / misfit_new)^power; the power rises from first to last, once in every period.
+  double power_first = 12.0, power_last = 12.0;
+  std::size_t period = 0;  // in steps; 0: the whole walk is one
   double share_facets = 1.0, share_atoms = 0.0, share_rows = 0.0, share_terraces = 0.0;
   double bond_cost = 0.0;     // per bond that misses more than is usual for the size
   double usual_missing = 15;  // missing bonds of a compact particle, per n_atoms^(2/3)
