@@ -57,6 +57,8 @@ class FitResult:
         Å, Å⁻²; `g_calc` includes the scale.
     params : PdfParams
         With these, ``simulate_pdf`` of the stretched cluster gives `g_calc`.
+    n_parameters : int
+        How many were fitted: the scale and what was refined, without a delta2 that was not worth it.
     notes : tuple of str
         What was assumed.
     """
@@ -72,6 +74,7 @@ class FitResult:
     g_obs: Array
     g_calc: Array
     params: PdfParams
+    n_parameters: int
     notes: tuple[str, ...] = ()
 
 
@@ -199,6 +202,19 @@ class PdfFitter:
             values = self._fit([item], params, _OWN_GRID, start=values)[0]
         return self._result(item, values, _with(params, values), more)
 
+    def bic(self, rw: float, n_parameters: int) -> float:
+        """Bayesian information criterion of a description of this PDF; the lowest of several is the best.
+
+        Parameters
+        ----------
+        rw
+            Its R_w. What lies below 0.001, to which a fit is good, makes no difference.
+        n_parameters
+            All that was fitted: `FitResult.n_parameters` and what the structure has of its own.
+        """
+        n = independent_points(self.r, self.params.qmin, self.params.qmax)
+        return float(bic(rw**2 + _OWN_GRID**2, n, n_parameters))
+
     def _histogram(self, structure: Structure) -> tuple[Histogram, float]:
         cluster = as_clusters([structure], self.params)[0][0]
         if not len(cluster.positions):
@@ -310,6 +326,7 @@ class PdfFitter:
             g_obs=self.g_obs,
             g_calc=g,
             params=fitted,
+            n_parameters=1 + len(self.refine) - ("delta2" in self.refine and fitted.delta2 == 0.0),
             notes=tuple(notes),
         )
 
