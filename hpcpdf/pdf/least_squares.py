@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcpdf.pdf.fit_model import CorrelatedModel, FitGrid, SmoothModel, Values
+from hpcpdf.pdf.fit_model import FitGrid, Values
 from hpcpdf.pdf.params import B_PER_U
 
 Array = NDArray[np.float64]
@@ -20,6 +21,13 @@ _MAX_STEPS = 60
 _MISFIT_CHANGE = 1e-11
 _EXACT = 1e-15
 """Misfit, relative to Σ G_obs², at which nothing is left to fit."""
+
+
+class Model(Protocol):
+    """F(Q) of clusters as a function of their parameters."""
+
+    def evaluate(self, values: Values, members: NDArray[np.int64]) -> tuple[Array, ...]:
+        """F and its derivatives with respect to zoom, U and, where it is refined, delta2; each (b, K)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +48,7 @@ class Problem:
         Their limits.
     """
 
-    model: SmoothModel | CorrelatedModel
+    model: Model
     grid: FitGrid
     g_obs: Array
     refine: Sequence[str]
@@ -90,13 +98,18 @@ class Problem:
         return np.asarray(np.maximum(total - gain, 0.0))
 
 
-def solve(problem: Problem, start: Values, members: NDArray[np.int64]) -> tuple[Values, Array]:
-    """Refine every start; the best of each cluster, in the order of the clusters, and its misfit Σ (G_obs − s G)²."""
+def solve(
+    problem: Problem, start: Values, members: NDArray[np.int64], *, change: float = _MISFIT_CHANGE
+) -> tuple[Values, Array]:
+    """Refine every start; the best of each cluster, in the order of the clusters, and its misfit Σ (G_obs − s G)².
+
+    A fit ends where a step lowers the misfit by less than the share `change`.
+    """
     x = np.stack([_get(start, name) for name in problem.refine], axis=1) if problem.refine else None
     if x is None:
         misfit, values = problem.misfit(start, members), start
     else:
-        x, misfit = _descend(problem, start, members, x)
+        x, misfit = _descend(problem, start, members, x, change)
         values = _set(start, problem.refine, x)
     best = []
     for owner in range(int(members.max()) + 1):
@@ -105,7 +118,9 @@ def solve(problem: Problem, start: Values, members: NDArray[np.int64]) -> tuple[
     return values.take(np.array(best)), misfit[best]
 
 
-def _descend(problem: Problem, start: Values, members: NDArray[np.int64], x: Array) -> tuple[Array, Array]:
+def _descend(
+    problem: Problem, start: Values, members: NDArray[np.int64], x: Array, change: float
+) -> tuple[Array, Array]:
     low, high = (np.array([problem.bounds[name][i] for name in problem.refine]) for i in (0, 1))
     x = np.clip(x, low, high)
     misfit, matrix, right = problem.normal_equations(_set(start, problem.refine, x), members)
@@ -127,7 +142,7 @@ def _descend(problem: Problem, start: Values, members: NDArray[np.int64], x: Arr
         matrix[accepted], right[accepted] = new_matrix[better], new_right[better]
         damping[accepted] *= 0.2
         damping[active[~better]] *= 8.0
-        small = better & (gain <= _MISFIT_CHANGE * misfit[active])
+        small = better & (gain <= change * misfit[active])
         stuck = ~better & (damping[active] > 1e8)
         active = active[~small & ~stuck & (misfit[active] > floor)]
     return x, misfit

@@ -1,4 +1,4 @@
-"""The careful way: many samples for each PDF, ranked, the best of them fitted."""
+"""The careful way: many samples for each PDF, all of them fitted at once, the best once more one by one."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from hpcpdf.model.base import ConditionalModel
 from hpcpdf.model.features import PdfBatch, to_network_grid
 from hpcpdf.pdf.fit import PdfFitter
 from hpcpdf.pdf.gr import MeasuredPdf
+from hpcpdf.pdf.ranking import rank
 from hpcpdf.reconstruct.propose import propose
-from hpcpdf.reconstruct.rank import Ranker
 from hpcpdf.reconstruct.results import RowStatus
 from hpcpdf.reconstruct.sources import Floats, Screen
 
 log = logging.getLogger(__name__)
 
-_FITTED = 4  # best structures of the scan that are fitted
+_FITTED = 4  # best structures that are fitted one by one: they may differ by less than the ranking is good to
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,10 +70,10 @@ class Ranked:
         )
         seed = int(np.random.SeedSequence(self.seed, spawn_key=(row,)).generate_state(1)[0])
         proposals = propose(self.model, batch, section.n_samples, seed, self.n_threads)
-        ranker = Ranker(self.r, pdf, params["qmin"], params["qmax"], section.r_range, n_threads=self.n_threads)
-        ranking = ranker.rank(proposals.positions)
+        fitter = PdfFitter(measured, section.r_range)
+        ranking = rank(fitter, proposals.positions, self.n_threads)
         best = ranking.order()[:_FITTED]
-        fits = PdfFitter(measured, section.r_range).fit([proposals.positions[k] for k in best])
+        fits = fitter.fit([proposals.positions[k] for k in best])
         top = int(np.argmin([fit.rw for fit in fits]))
         chosen, fit = int(best[top]), fits[top]
         positions = proposals.positions[chosen] * fit.zoom

@@ -1,8 +1,8 @@
 """How well structures agree with their PDFs: many pairs at once, one structure to a PDF.
 
-As in `hpcpdf.reconstruct.rank`, histograms of distances on nodes turn into F(Q) by one matrix product and into G(r) by
-another. Scale follows in closed form, Biso and Qdamp are the best of a grid, zoom is 1. Single precision: agreement
-factors are good to about 0.005, as long as qbroad, delta1 and delta2 do little.
+Histograms of distances on nodes turn into F(Q) by one matrix product and into G(r) by another. Scale follows in closed
+form, Biso and Qdamp are the best of a grid, zoom is 1. Single precision: agreement factors are good to about 0.005, as
+long as qbroad, delta1 and delta2 do little.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 
 from hpcpdf import _core
 from hpcpdf.pdf.kernel import Positions
-from hpcpdf.reconstruct.rank import BISOS, NODE_STEP, QDAMPS
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 
+_NODE_STEP = 1 / 32  # Å; eight-point weights keep sin(Qd) to 1e-6 up to Q = 30 1/Å
+_BISOS = (0.15, 0.35, 0.6, 1.0, 1.7, 3.0)  # Å²
+_QDAMPS = (0.01, 0.03, 0.045, 0.06, 0.08)  # 1/Å
 _REACH = 64.0  # Å; half the period of the sine sum, far beyond the compared range
 _MARGIN = 10.0  # Å; pairs beyond the compared range by more than this are left out
 _R_STEP = 0.08  # Å; finer points than this are thinned out
@@ -56,8 +58,8 @@ class Scorer:
         used = np.flatnonzero((r >= r_range[0] - 1e-9) & (r <= r_range[1] + 1e-9))
         self._used = used[:: max(1, int(_R_STEP / float(np.median(np.diff(r))) + 1e-6))]
         self._r = r[self._used]
-        self._n_nodes = 256 * math.ceil((min(r_range[1], float(r[-1])) + _MARGIN) / NODE_STEP / 256)
-        envelopes = np.exp(-0.5 * np.outer(self._r, QDAMPS) ** 2)
+        self._n_nodes = 256 * math.ceil((min(r_range[1], float(r[-1])) + _MARGIN) / _NODE_STEP / 256)
+        envelopes = np.exp(-0.5 * np.outer(self._r, _QDAMPS) ** 2)
         self._envelopes, self._squared = envelopes.astype(np.float32), (envelopes**2).astype(np.float32)
 
     def __call__(self, structures: Positions, pdfs: NDArray[np.floating], qmin: Floats, qmax: Floats) -> Agreement:
@@ -79,7 +81,7 @@ class Scorer:
         best = np.full(count, -np.inf)
         found = np.zeros((count, 5))
         rows = np.arange(count)
-        for number, biso in enumerate(BISOS):
+        for number, biso in enumerate(_BISOS):
             in_r = in_q @ _to_r(self._r.tobytes(), n_q, biso)
             along = ((in_r * observed) @ self._envelopes).astype(np.float64)
             size = np.maximum((in_r * in_r) @ self._squared, 1e-30).astype(np.float64)
@@ -100,8 +102,8 @@ class Scorer:
             rw=np.sqrt(np.maximum(1.0 - best / norm, 0.0)),
             pearson=np.divide(along - mean * total, spread, out=np.full(count, np.nan), where=spread > 0.0),
             scale=along / size,
-            biso=np.take(BISOS, found[:, 3].astype(np.intp)),
-            qdamp=np.take(QDAMPS, found[:, 4].astype(np.intp)),
+            biso=np.take(_BISOS, found[:, 3].astype(np.intp)),
+            qdamp=np.take(_QDAMPS, found[:, 4].astype(np.intp)),
         )
 
     def _in_q(self, structures: Positions, qmin: Floats, qmax: Floats) -> Singles:
@@ -110,10 +112,10 @@ class Scorer:
         histogram = _core.spread(
             positions=structures.positions,
             offsets=structures.offsets,
-            step=NODE_STEP,
+            step=_NODE_STEP,
             n_nodes=self._n_nodes,
             d_min=0.0,
-            d_max=self._n_nodes * NODE_STEP,
+            d_max=self._n_nodes * _NODE_STEP,
             n_threads=1,
         ).astype(np.float32)
         histogram /= structures.n_atoms[:, None].astype(np.float32)
@@ -127,7 +129,7 @@ class Scorer:
 @lru_cache(maxsize=8)
 def _sines(n_nodes: int, n_q: int) -> Singles:
     """sin(Q d) / d for nodes d and Q = k pi / reach, (nodes, Q)."""
-    d = np.maximum(NODE_STEP * np.arange(n_nodes), 1e-9)[:, None]
+    d = np.maximum(_NODE_STEP * np.arange(n_nodes), 1e-9)[:, None]
     return np.asarray(np.sin(d * (_DELTA_Q * np.arange(n_q))) / d, dtype=np.float32)
 
 
