@@ -58,6 +58,24 @@ def gather(
     d_max: float,
     n_threads: int,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
+class ShellWaves:
+    def __init__(
+        self, *, qstep: float, n_q: int, k_first: int, d_min: float, d_max: float, r: NDArray[np.float64]
+    ) -> None: ...
+    def columns(
+        self, *, distance: NDArray[np.float64], damping: NDArray[np.float64], weight: NDArray[np.float64]
+    ) -> NDArray[np.float64]: ...
+    def slopes(
+        self,
+        *,
+        distance: NDArray[np.float64],
+        damping: NDArray[np.float64],
+        factor: NDArray[np.float64],
+        stretch: NDArray[np.float64],
+        rate: NDArray[np.float64],
+        weight: NDArray[np.float64],
+    ) -> NDArray[np.float64]: ...
+
 def wave_tables(
     distance: NDArray[np.float64], a: NDArray[np.float64], qstep: float, n_q: int, n_threads: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...

@@ -9,6 +9,7 @@ void register_pdf(py::module_& m);
 void register_debye_atom(py::module_& m);
 void register_pdf_plan(py::module_& m);
 void register_lattice(py::module_& m);
+void register_shells(py::module_& m);
 void register_lbfgsb(py::module_& m);
 void register_trilaterate(py::module_& m);
 
@@ -19,6 +20,7 @@ PYBIND11_MODULE(_core, m) {
   register_debye_atom(m);
   register_pdf_plan(m);
   register_lattice(m);
+  register_shells(m);
   register_lbfgsb(m);
   register_trilaterate(m);
 }

@@ -49,6 +49,10 @@ struct LatticeKernels {
   // out[i * points + p] = sum over k of rows[i * n + k] * table[k * points + p]; n_rows x n and n x points.
   void (*multiply)(const double* rows, std::size_t n_rows, std::size_t n, const double* table, std::size_t points,
                    double* out);
+
+  // out[p] = weight[p] * sum over i of factor[i] * rows[i][p]; n is a multiple of four.
+  void (*weighted_sum)(const double* const* rows, const double* factor, std::size_t n, const double* weight,
+                       std::size_t points, double* out);
 };
 
 // Those of instruction_level().

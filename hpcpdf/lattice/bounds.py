@@ -119,19 +119,9 @@ class _Problem:
         distances = self._all[used] * bond
         here = self.columns(distances, u, delta2)
         residual = self.target - x @ here
-        slopes = []
-        for name in free:
-            h = (1e-6, 1e-4, 1e-3)[name]
-            moved = [distances, u, delta2]
-            if name == 0:
-                moved[0] = distances * (1.0 + h)
-            elif name == 1:
-                moved[1] = u * (1.0 + h)
-            else:
-                moved[2] = delta2 + h
-            slopes.append((x @ self.columns(*moved) - x @ here) / h)
+        slopes = self._data.slopes(distances, x, u, delta2, self._weights)[free]
         basis, _ = np.linalg.qr(here.T)
-        slope = np.array(slopes).T
+        slope = slopes.T
         slope = slope - basis @ (basis.T @ slope)
         normal = slope.T @ slope
         normal[np.diag_indices(len(free))] *= 1.0 + damping

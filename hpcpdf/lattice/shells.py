@@ -24,6 +24,9 @@ Floats = NDArray[np.float64]
 _NYQUIST = 0.85
 """Points farther apart than this share of π/qmax would lose what the PDF knows."""
 
+_KEPT = 6
+"""Q grids whose waves are kept."""
+
 QDAMP_GUESS = 0.03
 """Where a search begins that is not told qdamp, 1/Å."""
 
@@ -68,7 +71,7 @@ class PdfData:
     g: Floats
     params: PdfParams
     qdamp: float | None = None
-    _sines: dict[tuple[float, int, int], Floats] = field(default_factory=dict, repr=False)
+    _waves: dict[Grid, _core.ShellWaves] = field(default_factory=dict, repr=False)
 
     @classmethod
     def thinned(cls, r: Floats, g: Floats, params: PdfParams, qdamp: float | None) -> PdfData:
@@ -94,20 +97,49 @@ class PdfData:
     def columns(self, distances: Floats, u: float, delta2: float, weights: Floats) -> Floats:
         """φ of shells at `distances` (C,), Å, without the envelope of qdamp, times padded `weights`; (C, points)."""
         grid = self.grid(u)
+        damping = u * self._sharpening(distances, delta2) * grid.qstep**2
+        return self._waves_of(grid).columns(
+            distance=distances, damping=damping, weight=2.0 / math.pi * grid.qstep * weights
+        )
+
+    def slopes(self, distances: Floats, counts: Floats, u: float, delta2: float, weights: Floats) -> Floats:
+        """Derivatives of counts @ columns(distances, u, delta2, weights) by log bond, log U and δ2; (3, points)."""
+        grid = self.grid(u)
         d = np.maximum(distances, 1e-6)
-        ratio = 1.0 - self.params.delta1 / d - delta2 / d**2 + (self.params.qbroad * d) ** 2
-        key = (grid.qstep, grid.n_q, grid.k_first)
-        if key not in self._sines:
-            self._sines[key] = _core.sine_table(qstep=grid.qstep, n_q=grid.n_q, k_first=grid.k_first, r=self.r)
-        return _core.shell_columns(
+        ratio = self._sharpening(distances, delta2)
+        free = ratio > 0.0
+        by_bond = np.where(
+            free, self.params.delta1 / d + 2.0 * delta2 / d**2 + 2.0 * (self.params.qbroad * d) ** 2, 0.0
+        )
+        by_delta2 = np.where(free, -1.0 / d**2, 0.0)
+        scale = u * grid.qstep**2
+        return self._waves_of(grid).slopes(
             distance=distances,
-            damping=u * np.maximum(ratio, 0.0) * grid.qstep**2,
-            qstep=grid.qstep,
-            d_min=grid.d_min,
-            d_max=grid.d_max,
-            sine=self._sines[key],
+            damping=scale * ratio,
+            factor=counts,
+            stretch=np.array([np.ones_like(d), np.zeros_like(d), np.zeros_like(d)]),
+            rate=scale * np.array([by_bond, ratio, by_delta2]),
             weight=2.0 / math.pi * grid.qstep * weights,
         )
+
+    def _sharpening(self, distances: Floats, delta2: float) -> Floats:
+        """U_c/U of shells."""
+        d = np.maximum(distances, 1e-6)
+        return np.maximum(1.0 - self.params.delta1 / d - delta2 / d**2 + (self.params.qbroad * d) ** 2, 0.0)
+
+    def _waves_of(self, grid: Grid) -> _core.ShellWaves:
+        if grid not in self._waves:
+            while len(self._waves) >= _KEPT:
+                self._waves.pop(next(iter(self._waves)))
+            self._waves[grid] = _core.ShellWaves(
+                qstep=grid.qstep,
+                n_q=grid.n_q,
+                k_first=grid.k_first,
+                d_min=grid.d_min,
+                d_max=grid.d_max,
+                r=self.r,
+            )
+        return self._waves[grid]
 
     def envelope(self, qdamp: float) -> Floats:
         """exp(−(qdamp r)²/2), (R,)."""
