@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <stdexcept>
 #include <utility>
 
@@ -178,15 +179,15 @@ class Best {
 class Walker {
  public:
   Walker(const Sites& sites, const Target& target, const std::vector<std::int32_t>& start, double rate,
-         const WalkSettings& settings)
+         const WalkSettings& settings, std::uint64_t seed, Best& best)
       : sites_(sites),
         target_(target),
         settings_(settings),
-        random_(settings.seed),
+        random_(seed),
         structure_(sites),
         curve_(target, rate),
         adder_(target),
-        best_(settings.keep),
+        best_(best),
         counts_(target.n_classes + 1, 0),
         change_(target.n_classes + 1, 0),
         bare_(target.points, 0.0f),
@@ -202,19 +203,16 @@ class Walker {
     settle_rate();
   }
 
-  WalkResult run() {
-    WalkResult result;
-    note();
-    const double shares = settings_.share_facets + settings_.share_atoms + settings_.share_rows + settings_.share_terraces;
-    const std::size_t cool_every = 16;
-    const std::size_t period = settings_.period > 0 ? settings_.period : std::max<std::size_t>(settings_.steps, 1);
-    double power = settings_.power_first;
-    std::size_t since = 0;
-    for (; result.steps < settings_.steps && now_.misfit > settings_.stop; ++result.steps) {
-      if (result.steps % cool_every == 0) {
-        const double way = static_cast<double>(result.steps % period) / static_cast<double>(period);
-        power = settings_.power_first * std::pow(settings_.power_last / settings_.power_first, way);
-      }
+  double misfit() const { return now_.misfit; }
+  double energy() const { return energy_; }
+  std::size_t accepted() const { return accepted_; }
+
+  // So many steps, or fewer if the misfit falls to where it may stop; returns their number.
+  std::size_t advance(std::size_t n_steps, double power) {
+    const double shares =
+        settings_.share_facets + settings_.share_atoms + settings_.share_rows + settings_.share_terraces;
+    std::size_t step = 0;
+    for (; step < n_steps && now_.misfit > settings_.stop; ++step) {
       toggled_.clear();
       pushed_.clear();
       double pick = random_.uniform() * shares;
@@ -243,21 +241,30 @@ class Walker {
         undo();
         continue;
       }
-      ++result.accepted;
+      ++accepted_;
       for (std::size_t c = 0; c <= target_.n_classes; ++c) counts_[c] += change_[c];
       std::fill(change_.begin(), change_.end(), 0);
       std::swap(bare_, trial_);
       now_ = found;
       energy_ = energy;
-      if (++since == renew_after) {
-        renew();
-        since = 0;
-      }
+      if (accepted_ % renew_after == 0) renew();
       if (target_.free_rate && std::fabs(found.rate - curve_.rate()) > 1e-5) settle_rate();
       note();
     }
-    result.best = best_.take();
-    return result;
+    return step;
+  }
+
+  void note() {
+    if (!best_.wants(now_.misfit)) return;
+    Met met;
+    met.misfit = now_.misfit;
+    met.rate = now_.rate;
+    met.energy = energy_;
+    met.missing = structure_.missing();
+    met.key = key_of(counts_.data(), target_.n_classes, structure_.size());
+    met.sites = structure_.list();
+    std::sort(met.sites.begin(), met.sites.end());
+    best_.offer(std::move(met));
   }
 
  private:
@@ -288,19 +295,6 @@ class Walker {
     if (settings_.bond_cost == 0.0) return 0.0;
     const auto n = static_cast<double>(structure_.size());
     return settings_.bond_cost * (structure_.missing() - settings_.usual_missing * std::cbrt(n * n));
-  }
-
-  void note() {
-    if (!best_.wants(now_.misfit)) return;
-    Met met;
-    met.misfit = now_.misfit;
-    met.rate = now_.rate;
-    met.energy = energy_;
-    met.missing = structure_.missing();
-    met.key = key_of(counts_.data(), target_.n_classes, structure_.size());
-    met.sites = structure_.list();
-    std::sort(met.sites.begin(), met.sites.end());
-    best_.offer(std::move(met));
   }
 
   void add(std::size_t site) {
@@ -526,11 +520,12 @@ class Walker {
   Structure structure_;
   Curve curve_;
   Adder adder_;
-  Best best_;
+  Best& best_;
   std::vector<std::int32_t> counts_, change_;
   AlignedFloats bare_, trial_;
   Score now_;
   double energy_ = 0.0;
+  std::size_t accepted_ = 0;
   std::vector<std::size_t> toggled_, chosen_;
   std::vector<int> bound_;                             // outermost layer that each facet leaves room for
   std::vector<std::pair<std::size_t, int>> pushed_;  // facets moved, and where they were
@@ -607,14 +602,43 @@ class ShapeMaker {
 
 }  // namespace
 
-WalkResult walk(const Sites& sites, const Target& target, const std::vector<std::int32_t>& start, double rate,
-                const WalkSettings& settings) {
-  return Walker(sites, target, start, rate, settings).run();
+WalkResult walk(const Sites& sites, const Target& target, const std::vector<std::vector<std::int32_t>>& starts,
+                double rate, const WalkSettings& settings) {
+  const std::size_t n = settings.powers.size();
+  if (n == 0 || starts.empty()) throw std::invalid_argument("powers and starts: expected at least one");
+  Best best(settings.keep);
+  Random random(settings.seed);
+  std::vector<std::unique_ptr<Walker>> walkers;
+  for (std::size_t k = 0; k < n; ++k) {
+    walkers.push_back(std::make_unique<Walker>(sites, target, starts[k % starts.size()], rate, settings,
+                                               settings.seed + 0xd1342543de82ef95ULL * (k + 1), best));
+    walkers.back()->note();
+  }
+  WalkResult result;
+  bool found = false;
+  for (std::size_t round = 0; round < settings.rounds && !found; ++round) {
+    for (std::size_t k = 0; k < n && !found; ++k) {
+      result.steps += walkers[k]->advance(settings.steps, settings.powers[k]);
+      found = walkers[k]->misfit() <= settings.stop;
+    }
+    for (std::size_t k = round % 2; k + 1 < n; k += 2) {
+      const double gain = (settings.powers[k + 1] - settings.powers[k]) *
+                          std::log(walkers[k + 1]->misfit() / walkers[k]->misfit());
+      if (gain >= 0.0 || random.uniform() < std::exp(gain)) {
+        std::swap(walkers[k], walkers[k + 1]);
+        ++result.exchanged;
+      }
+    }
+  }
+  for (const auto& walker : walkers) result.accepted += walker->accepted();
+  result.best = best.take();
+  return result;
 }
 
 std::vector<WalkResult> walks(const Sites& sites, const Target& target,
-                              const std::vector<std::vector<std::int32_t>>& starts, const std::vector<double>& rates,
-                              const std::vector<WalkSettings>& settings, int n_threads) {
+                              const std::vector<std::vector<std::vector<std::int32_t>>>& starts,
+                              const std::vector<double>& rates, const std::vector<WalkSettings>& settings,
+                              int n_threads) {
   std::vector<WalkResult> results(starts.size());
   parallel_for(starts.size(), n_threads,
                [&](std::size_t i) { results[i] = walk(sites, target, starts[i], rates[i], settings[i]); });

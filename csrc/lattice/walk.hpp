@@ -37,14 +37,14 @@ struct Score {
 
 struct WalkSettings {
   std::uint64_t seed = 0;
-  std::size_t steps = 0;
-  // Moves are accepted with (misfit_old / misfit_new)^power; the power rises from first to last, once in every period.
-  double power_first = 12.0, power_last = 12.0;
-  std::size_t period = 0;  // in steps; 0: the whole walk is one
+  // A move is accepted with (misfit_old / misfit_new)^power. One replica walks at each power, ascending; now and then
+  // neighbours change places (parallel tempering, Swendsen & Wang 1986).
+  std::vector<double> powers;
+  std::size_t rounds = 1, steps = 100;  // rounds of so many steps of each replica, with exchanges between them
   double share_facets = 1.0, share_atoms = 0.0, share_rows = 0.0, share_terraces = 0.0;
-  double bond_cost = 0.0;     // per bond that misses more than is usual for the size
-  double usual_missing = 15;  // missing bonds of a compact particle, per n_atoms^(2/3)
-  double stop = 0.0;          // ends when the misfit falls to this
+  double bond_cost = 0.0;       // per bond that misses more than is usual for the size
+  double usual_missing = 15.0;  // missing bonds of a compact particle, per n_atoms^(2/3)
+  double stop = 0.0;            // ends when the misfit falls to this
   std::size_t least_atoms = 4, most_atoms = 1000000;
   std::size_t least_bonds = 3;  // of an atom that is added
   std::size_t keep = 8;         // best structures to return
@@ -60,18 +60,20 @@ struct Met {
 
 struct WalkResult {
   std::vector<Met> best;  // distinct shell counts, best first
-  std::size_t steps = 0;
-  std::size_t accepted = 0;
+  std::size_t steps = 0;      // of all replicas
+  std::size_t accepted = 0;   // moves
+  std::size_t exchanged = 0;  // replicas
 };
 
-// One walk from the occupied `start` sites.
-WalkResult walk(const Sites& sites, const Target& target, const std::vector<std::int32_t>& start, double rate,
-                const WalkSettings& settings);
+// One walk, replica k from starts[k % number of starts].
+WalkResult walk(const Sites& sites, const Target& target, const std::vector<std::vector<std::int32_t>>& starts,
+                double rate, const WalkSettings& settings);
 
 // Many, over threads; the result does not depend on their number.
 std::vector<WalkResult> walks(const Sites& sites, const Target& target,
-                              const std::vector<std::vector<std::int32_t>>& starts, const std::vector<double>& rates,
-                              const std::vector<WalkSettings>& settings, int n_threads);
+                              const std::vector<std::vector<std::vector<std::int32_t>>>& starts,
+                              const std::vector<double>& rates, const std::vector<WalkSettings>& settings,
+                              int n_threads);
 
 struct ShapeSettings {
   std::uint64_t seed = 0;
