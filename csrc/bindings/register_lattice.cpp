@@ -9,6 +9,7 @@
 
 #include "clusters.hpp"
 #include "lattice/nnls.hpp"
+#include "lattice/polish.hpp"
 #include "lattice/shell_columns.hpp"
 #include "lattice/sites.hpp"
 #include "lattice/walk.hpp"
@@ -89,6 +90,19 @@ py::list as_list(const std::vector<Met>& found) {
   return out;
 }
 
+py::list as_list(const std::vector<hpcpdf::WalkResult>& results) {
+  py::list out;
+  for (const auto& result : results) {
+    py::dict one;
+    one["best"] = as_list(result.best);
+    one["steps"] = result.steps;
+    one["accepted"] = result.accepted;
+    one["exchanged"] = result.exchanged;
+    out.append(one);
+  }
+  return out;
+}
+
 std::vector<std::int32_t> as_vector(const Indices& sites) {
   require(sites.ndim() == 1, "sites: expected one dimension");
   return {sites.data(), sites.data() + sites.size()};
@@ -129,16 +143,35 @@ py::list walks(const Sites& sites, const Target& target, const std::vector<std::
     const py::gil_scoped_release release;
     results = hpcpdf::walks(sites, target, begin, rates, settings, n_threads);
   }
-  py::list out;
-  for (const auto& result : results) {
-    py::dict one;
-    one["best"] = as_list(result.best);
-    one["steps"] = result.steps;
-    one["accepted"] = result.accepted;
-    one["exchanged"] = result.exchanged;
-    out.append(one);
+  return as_list(results);
+}
+
+py::list polish(const Sites& sites, const Target& target, const std::vector<Indices>& starts,
+                const std::vector<double>& rates, std::size_t rounds, std::size_t tenure, std::size_t patience,
+                std::size_t most_changes, double bond_cost, double usual_missing, double stop, std::size_t least_atoms,
+                std::size_t least_bonds, std::size_t keep, std::size_t neighbours, int n_threads) {
+  check_match(sites, target);
+  require(rates.size() == starts.size(), "rates: expected one per start");
+  hpcpdf::PolishSettings settings;
+  settings.rounds = rounds;
+  settings.tenure = tenure;
+  settings.patience = patience;
+  settings.most_changes = most_changes;
+  settings.bond_cost = bond_cost;
+  settings.usual_missing = usual_missing;
+  settings.stop = stop;
+  settings.least_atoms = least_atoms;
+  settings.least_bonds = least_bonds;
+  settings.keep = keep;
+  settings.neighbours = neighbours;
+  std::vector<std::vector<std::int32_t>> begin;
+  for (const Indices& start : starts) begin.push_back(as_vector(start));
+  std::vector<hpcpdf::WalkResult> results;
+  {
+    const py::gil_scoped_release release;
+    results = hpcpdf::polish_all(sites, target, begin, rates, settings, n_threads);
   }
-  return out;
+  return as_list(results);
 }
 
 py::list shapes(const Sites& sites, const Target& target, std::uint64_t seed, std::size_t count,
@@ -239,6 +272,10 @@ void register_lattice(py::module_& m) {
         arg("powers"), arg("rounds"), arg("steps"), arg("shares"), arg("bond_cost"), arg("usual_missing"), arg("stop"),
         arg("least_atoms"), arg("most_atoms"), arg("least_bonds"), arg("keep"), arg("n_threads"),
         "Walks of replicas among structures, a list of starts each; the best of each walk.");
+  m.def("lattice_polish", &polish, py::kw_only(), arg("sites"), arg("target"), arg("starts"), arg("rates"),
+        arg("rounds"), arg("tenure"), arg("patience"), arg("most_changes"), arg("bond_cost"), arg("usual_missing"),
+        arg("stop"), arg("least_atoms"), arg("least_bonds"), arg("keep"), arg("neighbours"), arg("n_threads"),
+        "Descents by the best changes of one or two atoms, and on by tabu search; the best of each.");
   m.def("lattice_shapes", &shapes, py::kw_only(), arg("sites"), arg("target"), arg("seed"), arg("count"),
         arg("least_atoms"), arg("most_atoms"), arg("centres"), arg("off_centre"), arg("rate"), arg("keep"),
         arg("n_threads"), "The best of many random facet shapes.");

@@ -8,34 +8,10 @@
 
 #include "hpcpdf/parallel.hpp"
 #include "random.hpp"
+#include "scoring.hpp"
 #include "structure.hpp"
 
 namespace hpcpdf {
-
-namespace {
-
-// Below this share of the data the misfit is summed point by point: the difference of two large sums would drown it.
-constexpr double direct_below = 1e-2;
-// Furthest that the first order of an envelope is trusted.
-constexpr double rate_step = 0.25;
-constexpr double least_misfit = 1e-15;
-// Model curves are summed anew after so many accepted moves.
-constexpr std::size_t renew_after = 256;
-
-std::size_t padded(std::size_t n) { return (n + wide - 1) / wide * wide; }
-
-std::uint64_t key_of(const std::int32_t* counts, std::size_t n_classes, std::size_t n_atoms) {
-  std::uint64_t key = 0x243f6a8885a308d3ULL ^ n_atoms;
-  for (std::size_t c = 0; c < n_classes; ++c) {
-    if (counts[c] == 0) continue;
-    key ^= (static_cast<std::uint64_t>(c) << 32) ^ static_cast<std::uint32_t>(counts[c]);
-    key *= 0x9e3779b97f4a7c15ULL;
-    key ^= key >> 29;
-  }
-  return key;
-}
-
-}  // namespace
 
 Target::Target(const double* data_in, const double* shells_in, const double* rho_in, std::size_t classes,
                std::size_t n_points, double largest_rate)
@@ -61,120 +37,6 @@ Target::Target(const double* data_in, const double* shells_in, const double* rho
 }
 
 namespace {
-
-// Model curve of shell counts under an envelope, and its score.
-class Curve {
- public:
-  Curve(const Target& target, double rate)
-      : target_(target), loops_(lattice_kernels()), envelope_(target.points, 1.0f) {
-    set_rate(rate);
-  }
-
-  double rate() const { return rate_; }
-
-  void set_rate(double rate) {
-    rate_ = rate;
-    if (!target_.free_rate) return;
-    for (std::size_t p = 0; p < target_.points; ++p) {
-      envelope_[p] = std::exp(-static_cast<float>(rate) * target_.rho[p]);
-    }
-  }
-
-  Score score(const float* bare) const {
-    Moments m;
-    const float *data = target_.data.data(), *rho = target_.rho.data();
-    loops_.moments(data, bare, envelope_.data(), rho, target_.points, &m);
-    Score found;
-    found.rate = rate_;
-    double along = m.along[0], squared = m.squared[0], change = 0.0;
-    if (target_.free_rate) {
-      const double det = m.squared[0] * m.squared[2] - m.squared[1] * m.squared[1];
-      if (det > 1e-9 * m.squared[0] * m.squared[2]) {
-        const double s = (m.along[0] * m.squared[2] - m.along[1] * m.squared[1]) / det;
-        const double c = (m.along[1] * m.squared[0] - m.along[0] * m.squared[1]) / det;
-        if (s > 0.0) change = -c / s;
-        change = std::min(std::max(change, -rate_step), rate_step);
-        change = std::min(std::max(change, -rate_), target_.rate_max - rate_);
-        along = m.along[0] - change * m.along[1];
-        squared = m.squared[0] - change * (2.0 * m.squared[1] - change * m.squared[2]);
-      }
-    }
-    if (!(along > 0.0) || !(squared > 0.0)) return found;
-    found.rate = rate_ + change;
-    found.misfit = 1.0 - along * along / (squared * target_.size2);
-    if (found.misfit < direct_below) {
-      const double s = along / squared;
-      found.misfit = loops_.misfit(data, bare, envelope_.data(), rho, target_.points, static_cast<float>(s),
-                                   static_cast<float>(-s * change)) /
-                     target_.size2;
-    }
-    found.misfit = std::max(found.misfit, least_misfit);
-    return found;
-  }
-
- private:
-  const Target& target_;
-  const LatticeKernels& loops_;
-  AlignedFloats envelope_;
-  double rate_ = 0.0;
-};
-
-// Adds the shells of `change` to `base`.
-class Adder {
- public:
-  explicit Adder(const Target& target) : target_(target), loops_(lattice_kernels()) {}
-
-  void operator()(const std::int32_t* change, const float* base, float* out) {
-    which_.clear();
-    factor_.clear();
-    for (std::size_t c = 0; c < target_.n_classes; ++c) {
-      if (change[c] == 0) continue;
-      which_.push_back(static_cast<std::int32_t>(c));
-      factor_.push_back(static_cast<float>(change[c]));
-    }
-    loops_.add_shells(target_.shells.data(), target_.points, which_.data(), factor_.data(), which_.size(), base, out);
-  }
-
- private:
-  const Target& target_;
-  const LatticeKernels& loops_;
-  std::vector<std::int32_t> which_;
-  std::vector<float> factor_;
-};
-
-// The best structures seen, distinct in their shell counts.
-class Best {
- public:
-  explicit Best(std::size_t keep) : keep_(keep) {}
-
-  bool wants(double misfit) const {
-    return keep_ > 0 && (found_.size() < keep_ || misfit < found_.back().misfit);
-  }
-
-  void offer(Met&& met) {
-    for (auto& known : found_) {
-      if (known.key != met.key) continue;
-      if (met.misfit >= known.misfit) return;
-      known = std::move(met);
-      sort();
-      return;
-    }
-    found_.push_back(std::move(met));
-    sort();
-    if (found_.size() > keep_) found_.pop_back();
-  }
-
-  std::vector<Met> take() { return std::move(found_); }
-  const std::vector<Met>& list() const { return found_; }
-
- private:
-  void sort() {
-    std::stable_sort(found_.begin(), found_.end(), [](const Met& a, const Met& b) { return a.misfit < b.misfit; });
-  }
-
-  std::size_t keep_;
-  std::vector<Met> found_;
-};
 
 class Walker {
  public:
@@ -236,7 +98,7 @@ class Walker {
       adder_(change_.data(), bare_.data(), trial_.data());
       const Score found = curve_.score(trial_.data());
       const double energy = energy_now();
-      const double uphill = power * std::log(found.misfit / now_.misfit) + energy - energy_;
+      const double uphill = power * (std::log(found.misfit / now_.misfit) + energy - energy_);
       if (uphill > 0.0 && random_.uniform() > std::exp(-uphill)) {
         undo();
         continue;
@@ -255,7 +117,7 @@ class Walker {
   }
 
   void note() {
-    if (!best_.wants(now_.misfit)) return;
+    if (!best_.wants(std::log(now_.misfit) + energy_)) return;
     Met met;
     met.misfit = now_.misfit;
     met.rate = now_.rate;
@@ -292,9 +154,7 @@ class Walker {
   }
 
   double energy_now() const {
-    if (settings_.bond_cost == 0.0) return 0.0;
-    const auto n = static_cast<double>(structure_.size());
-    return settings_.bond_cost * (structure_.missing() - settings_.usual_missing * std::cbrt(n * n));
+    return energy_of(structure_.missing(), structure_.size(), settings_.bond_cost, settings_.usual_missing);
   }
 
   void add(std::size_t site) {
@@ -623,7 +483,8 @@ WalkResult walk(const Sites& sites, const Target& target, const std::vector<std:
     }
     for (std::size_t k = round % 2; k + 1 < n; k += 2) {
       const double gain = (settings.powers[k + 1] - settings.powers[k]) *
-                          std::log(walkers[k + 1]->misfit() / walkers[k]->misfit());
+                          (std::log(walkers[k + 1]->misfit() / walkers[k]->misfit()) + walkers[k + 1]->energy() -
+                           walkers[k]->energy());
       if (gain >= 0.0 || random.uniform() < std::exp(gain)) {
         std::swap(walkers[k], walkers[k + 1]);
         ++result.exchanged;
@@ -666,11 +527,12 @@ std::vector<Met> shapes(const Sites& sites, const Target& target, const ShapeSet
       for (const std::int32_t s : chosen) structure.add(static_cast<std::size_t>(s), counts.data());
       adder(counts.data(), zero.data(), bare.data());
       const Score found_score = curve.score(bare.data());
-      if (!best.wants(found_score.misfit)) continue;
       Met met;
       met.misfit = found_score.misfit;
       met.rate = found_score.rate;
       met.missing = structure.missing();
+      met.energy = energy_of(met.missing, chosen.size(), settings.bond_cost, settings.usual_missing);
+      if (!best.wants(value_of(met))) continue;
       met.key = key_of(counts.data(), target.n_classes, chosen.size());
       met.sites = std::move(chosen);
       best.offer(std::move(met));
@@ -680,7 +542,7 @@ std::vector<Met> shapes(const Sites& sites, const Target& target, const ShapeSet
   Best best(settings.keep);
   for (auto& part : found) {
     for (auto& met : part) {
-      if (best.wants(met.misfit)) best.offer(std::move(met));
+      if (best.wants(value_of(met))) best.offer(std::move(met));
     }
   }
   return best.take();

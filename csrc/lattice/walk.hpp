@@ -42,7 +42,7 @@ struct WalkSettings {
   std::vector<double> powers;
   std::size_t rounds = 1, steps = 100;  // rounds of so many steps of each replica, with exchanges between them
   double share_facets = 1.0, share_atoms = 0.0, share_rows = 0.0, share_terraces = 0.0;
-  double bond_cost = 0.0;       // per bond that misses more than is usual for the size
+  double bond_cost = 0.0;       // in log misfit, per bond that misses more than is usual for the size
   double usual_missing = 15.0;  // missing bonds of a compact particle, per n_atoms^(2/3)
   double stop = 0.0;            // ends when the misfit falls to this
   std::size_t least_atoms = 4, most_atoms = 1000000;
