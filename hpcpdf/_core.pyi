@@ -58,6 +58,7 @@ def gather(
     d_max: float,
     n_threads: int,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
+
 class ShellWaves:
     def __init__(
         self, *, qstep: float, n_q: int, k_first: int, d_min: float, d_max: float, r: NDArray[np.float64]

@@ -174,9 +174,16 @@ py::list polish(const Sites& sites, const Target& target, const std::vector<Indi
   return as_list(results);
 }
 
+py::tuple score(const Target& target, const Indices& counts, double rate) {
+  require(counts.ndim() == 1 && static_cast<std::size_t>(counts.size()) == target.n_classes,
+          "counts: expected one value per shell");
+  const auto found = hpcpdf::score(target, counts.data(), rate);
+  return py::make_tuple(found.misfit, found.rate);
+}
+
 py::list shapes(const Sites& sites, const Target& target, std::uint64_t seed, std::size_t count,
                 std::size_t least_atoms, std::size_t most_atoms, const Doubles& centres, double off_centre,
-                double rate, std::size_t keep, int n_threads) {
+                double rate, double bond_cost, double usual_missing, std::size_t keep, int n_threads) {
   check_match(sites, target);
   require(centres.ndim() == 2 && centres.shape(1) == 3, "centres: expected shape (n, 3)");
   hpcpdf::ShapeSettings settings;
@@ -188,6 +195,8 @@ py::list shapes(const Sites& sites, const Target& target, std::uint64_t seed, st
   settings.n_centres = static_cast<std::size_t>(centres.shape(0));
   settings.off_centre = off_centre;
   settings.keep = keep;
+  settings.bond_cost = bond_cost;
+  settings.usual_missing = usual_missing;
   std::vector<Met> found;
   {
     const py::gil_scoped_release release;
@@ -276,8 +285,10 @@ void register_lattice(py::module_& m) {
         arg("rounds"), arg("tenure"), arg("patience"), arg("most_changes"), arg("bond_cost"), arg("usual_missing"),
         arg("stop"), arg("least_atoms"), arg("least_bonds"), arg("keep"), arg("neighbours"), arg("n_threads"),
         "Descents by the best changes of one or two atoms, and on by tabu search; the best of each.");
+  m.def("lattice_score", &score, arg("target"), arg("counts"), arg("rate"),
+        "Misfit of shell counts, and the rate of the envelope that goes with it.");
   m.def("lattice_shapes", &shapes, py::kw_only(), arg("sites"), arg("target"), arg("seed"), arg("count"),
-        arg("least_atoms"), arg("most_atoms"), arg("centres"), arg("off_centre"), arg("rate"), arg("keep"),
+        arg("least_atoms"), arg("most_atoms"), arg("centres"), arg("off_centre"), arg("rate"), arg("bond_cost"), arg("usual_missing"), arg("keep"),
         arg("n_threads"), "The best of many random facet shapes.");
   m.def("nnls", &nnls, arg("columns"), arg("data"), arg("tolerance") = 0.0, arg("start") = std::vector<std::size_t>(),
         "Weights (n,) >= 0 of columns (n, points), the columns in use, and the norm of what is left.");

@@ -566,7 +566,13 @@ Score score(const Target& target, const std::int32_t* counts, double rate) {
   AlignedFloats bare(target.points, 0.0f);
   Adder adder(target);
   adder(counts, zero.data(), bare.data());
-  return Curve(target, rate).score(bare.data());
+  Curve curve(target, rate);
+  Score found = curve.score(bare.data());
+  for (int turn = 0; turn < 4 && target.free_rate && std::fabs(found.rate - curve.rate()) > 1e-6; ++turn) {
+    curve.set_rate(found.rate);
+    found = curve.score(bare.data());
+  }
+  return found;
 }
 
 }  // namespace hpcpdf

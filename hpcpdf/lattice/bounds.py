@@ -250,3 +250,11 @@ def _family_fit(
         counts=counts,
         distance=distance[: len(shells)],
     )
+
+
+def fit_families(
+    data: PdfData, families: tuple[str, ...] = ("fcc", "hcp", "bcc", "sc", "decahedron", "icosahedron")
+) -> list[FamilyFit]:
+    """Fits of families, the lowest BIC first."""
+    fits = [fit for fit in (fit_family(data, family) for family in families) if fit is not None]
+    return sorted(fits, key=lambda fit: fit.bic)

@@ -1,95 +1,57 @@
-"""One measured PDF → ranked, refined structures."""
+"""One measured PDF → what it determines: ranked structures with probabilities, bounds, and what was assumed."""
 
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
-from scipy.spatial.distance import pdist, squareform
 from threadpoolctl import threadpool_limits
 
-from hpcpdf.clusters.canonical import shape_key
 from hpcpdf.clusters.elements import metallic_radius
-from hpcpdf.errors import ConfigError
-from hpcpdf.model.base import ConditionalModel
-from hpcpdf.model.features import PdfBatch, nearest_neighbour, normalised, to_network_grid
-from hpcpdf.model.store import load_model
+from hpcpdf.errors import ConfigError, DataError
+from hpcpdf.lattice.bounds import FamilyFit, fit_families
+from hpcpdf.lattice.certainty import is_chiral, site_certainty
+from hpcpdf.lattice.explore import Weighed, explore, weigh
+from hpcpdf.lattice.shells import PdfData
+from hpcpdf.lattice.sphere import SphereFit, fit_sphere
 from hpcpdf.pdf.fit import FitResult, PdfFitter
 from hpcpdf.pdf.gr import MeasuredPdf
 from hpcpdf.pdf.gr_header import parse_formula
 from hpcpdf.pdf.kernel import NodeKernel
-from hpcpdf.reconstruct.propose import Proposals, propose
-from hpcpdf.reconstruct.rank import Ranker, Ranking
+from hpcpdf.pdf.params import B_PER_U
+from hpcpdf.pdf.simulate import thread_count
 from hpcpdf.reconstruct.refine import refine_positions
-from hpcpdf.reconstruct.search import Scored, improve, on_sites
+from hpcpdf.reconstruct.relax import relax_surface
+from hpcpdf.reconstruct.shape import geometry
+from hpcpdf.reconstruct.solution import Bound, Candidate, Effort, Posterior, Sample, Solution
+from hpcpdf.reconstruct.verdict import verdict
+
+if TYPE_CHECKING:
+    from hpcpdf.model.base import ConditionalModel
 
 log = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
 
-_BONDED = 1.2
-"""Neighbours are closer than this many nearest-neighbour distances."""
-_CONSIDERED = 24
-"""Proposals of each group that the discrete search begins with."""
-_MAIN_BUDGET, _SIDE_BUDGET = 8e8, 1.5e8
-"""Pairs of atoms that the search of the best group, and of each other one, may go through."""
-_ALIKE = 0.03
-"""Structures on one lattice whose numbers of atoms differ by this share or less are variants of each other."""
-_BEAMS = 6
-"""Groups, by lattice and size, that are searched."""
+_OTHER_BOND = 0.06
+"""Bond lengths that differ from the metal's own by more than this share are told."""
+_REFINED = 3
+"""Candidates whose coordinates are set free."""
 _REFINE_ROUNDS = 2
-
-
-@dataclass(frozen=True, eq=False)
-class Candidate:
-    """A structure that explains a PDF.
-
-    Attributes
-    ----------
-    atoms : ase.Atoms
-        Final coordinates in Å; zoom is applied.
-    rw, pearson : float
-        Agreement over the fitted range.
-    scale, zoom, biso, qdamp, delta2 : float
-        Fitted parameters (1, 1, Å^2, 1/Å, Å^2); zoom is relative to the structure before refinement.
-    r, g_obs, g_calc : (R,)
-        Å and Å^-2 over the fitted range.
-    family : str
-        Template that the structure was drawn from.
-    nn_mean, coordination_mean : float
-        Mean nearest-neighbour distance (Å) and mean number of nearest neighbours.
-    rw_before_refine : float
-        R_w of the ideal structure.
-    notes : tuple of str
-        What was assumed, and what a reader should know.
-    """
-
-    atoms: Atoms
-    rw: float
-    pearson: float
-    scale: float
-    zoom: float
-    biso: float
-    qdamp: float
-    delta2: float
-    r: Floats = field(repr=False)
-    g_obs: Floats = field(repr=False)
-    g_calc: Floats = field(repr=False)
-    family: str
-    nn_mean: float
-    coordination_mean: float
-    rw_before_refine: float
-    notes: tuple[str, ...] = ()
-
-    @property
-    def n_atoms(self) -> int:
-        return len(self.atoms)
+_SIMULATED = 2e-3
+"""R_w below which a rigid structure leaves nothing for a refinement to explain."""
+_SAMPLES = 400
+"""Structures of the posterior that are described."""
+_SURE = 60
+"""Structures that the certainty of sites is taken from."""
 
 
 def solve(
@@ -101,15 +63,17 @@ def solve(
     refine: bool = True,
     r_range: tuple[float, float] = (1.5, 20.0),
     *,
+    effort: Effort = "normal",
     seed: int = 0,
     n_threads: int | None = None,
     progress: Callable[[str], None] | None = None,
-) -> list[Candidate]:
-    """Structures that explain a measured PDF, best first.
+) -> Solution:
+    """What a measured PDF determines: structures, their probabilities, and bounds for every family.
 
-    A model proposes `n_samples` structures; those that differ are ranked by R_w over a scan of zoom,
-    Biso and Qdamp; the best are improved by adding and removing facet layers and atoms; the best of all
-    are fitted as `fit_pdf` does and, with `refine`, their coordinates follow the data under restraints.
+    Bond length and widths come from the data by least squares over the shells of each family; the same gives the lowest
+    R_w that any particle of a family can reach. Families that remain are searched by walks on their lattices, scored
+    exactly by shell counts; what the walks met is weighed by likelihood and missing bonds. The best are fitted as
+    `fit_pdf` does; with `refine`, their surfaces are relaxed and their coordinates set free as far as that pays.
 
     Parameters
     ----------
@@ -118,84 +82,255 @@ def solve(
     element
         Symbol; must occur in ``pdf.composition`` when there is one.
     model
-        Trained model or its file; None takes the one that ships with the package.
+        Trained model, or its file, whose samples the search also begins with. None: the search begins with random
+        shapes; at ``effort="thorough"`` the model that ships with the package is asked as well.
     n_samples
-        Structures drawn.
+        Structures drawn from the model.
     top
         Candidates returned at most.
     refine
-        Also optimise coordinates.
+        Also relax surfaces and optimise coordinates.
     r_range
         Å, both ends included.
+    effort
+        How many moves the search may make; the same for any machine and number of threads.
     seed
-        Of the sampling; the same seed gives the same candidates.
+        Of all random numbers; the same seed gives the same answer.
     n_threads
         Threads of the kernels; None: all cores. The results do not depend on it.
     progress
         Called with a line of text at every step.
+
+    Returns
+    -------
+    Solution
+        Candidates, likeliest first, with bounds, posterior, verdict and notes.
 
     Raises
     ------
     ConfigError
         If the element is unknown or not in the composition, or an option cannot be used.
     DataError
-        If the PDF holds too few points in the range, or the model file cannot be read.
+        If the PDF holds too few points in the range or no peak where a bond may be, or the model file cannot be read.
     """
     if n_samples < 1 or top < 1:
         raise ConfigError(f"n_samples = {n_samples}, top = {top}: expected at least 1")
+    if effort not in get_args(Effort):
+        raise ConfigError(f"effort = {effort!r}: expected one of {', '.join(get_args(Effort))}")
     # Many small products: a thread each would cost more than it brings, and much more on a busy machine.
     with threadpool_limits(1):
-        return _solve(pdf, element, model, n_samples, top, refine, r_range, seed, n_threads, progress or log.info)
+        return _Solver(pdf, element, r_range, thread_count(n_threads), progress or log.info).run(
+            model, n_samples, top, refine, effort, seed
+        )
 
 
-def _solve(
-    pdf: MeasuredPdf,
-    element: str,
-    model: ConditionalModel | str | Path | None,
-    n_samples: int,
-    top: int,
-    refine: bool,
-    r_range: tuple[float, float],
-    seed: int,
-    n_threads: int | None,
-    tell: Callable[[str], None],
-) -> list[Candidate]:
-    radius = metallic_radius(element)
-    notes = check_composition(pdf, element)
-    fitter = PdfFitter(pdf, r_range)
-    notes = (*notes, *fitter.notes)
-    if not isinstance(model, ConditionalModel):
-        model = load_model(model)
-    params = fitter.params
-    batch = PdfBatch(
-        to_network_grid(pdf.r, pdf.g)[None],
-        np.array([params.qmin]),
-        np.array([params.qmax]),
-        np.array([2.0 * radius]),
-    )
-    nn = float(nearest_neighbour(normalised(batch.pdf), batch.expected_nn)[0])
-    if pdf.r[-1] < 30.0 - 0.05:
-        notes = (*notes, f"the data end at {pdf.r[-1]:g} Å; the network sees zero beyond")
-    tell(f"first peak at {nn:.3f} Å; drawing {n_samples} structures")
-    proposals = propose(model, batch, n_samples, seed, n_threads)
-    ranker = Ranker(pdf.r, pdf.g, params.qmin, params.qmax, r_range, n_threads=n_threads)
-    ranking = ranker.rank(proposals.positions)
-    best = ranking.order()
-    tell(f"{len(best)} different structures, R_w of the best {ranking.rw[best[0]]:.3f}; searching around them")
-    pool = _search(proposals, ranking, ranker, top)
-    atoms = [Atoms(f"{element}{len(x)}", positions=x) for x, _ in pool]
-    fits = fitter.fit(atoms)
-    order = _varied(np.array([fit.rw for fit in fits]), pool, top)
-    tell(f"best after the fit: R_w {fits[order[0]].rw:.3f}" + (f"; refining {len(order)}" if refine else ""))
-    found = []
-    for k in order:
-        ideal = fitter.fit_exactly(atoms[k])
-        structure, fit = atoms[k], ideal
-        if refine:
-            structure, fit = _refine(structure, ideal, fitter)
-        found.append(_candidate(structure, fit, ideal, pool[k][1], notes))
-    found.sort(key=lambda c: c.rw)
-    return found
+class _Solver:
+    """One PDF: what is prepared from it, and the steps from there to the answer."""
+
+    def __init__(
+        self,
+        pdf: MeasuredPdf,
+        element: str,
+        r_range: tuple[float, float],
+        n_threads: int,
+        tell: Callable[[str], None],
+    ) -> None:
+        self.pdf, self.element, self.n_threads, self.tell = pdf, element, n_threads, tell
+        self.expected_bond = 2.0 * metallic_radius(element)
+        self.notes = list(check_composition(pdf, element))
+        self.fitter = PdfFitter(pdf, r_range)
+        self.notes += self.fitter.notes
+        qdamp = pdf.parameter("qdamp")
+        known = qdamp if qdamp is not None and qdamp >= 0.0 else None
+        self.data = PdfData.thinned(self.fitter.r, self.fitter.g_obs, self.fitter.params, known)
+
+    def run(
+        self,
+        model: ConditionalModel | str | Path | None,
+        n_samples: int,
+        top: int,
+        refine: bool,
+        effort: Effort,
+        seed: int,
+    ) -> Solution:
+        fits = fit_families(self.data)
+        if not fits:
+            raise DataError(
+                f"{self.pdf.source}: no peak between 1.8 and 4 Å, where two atoms may touch; is r in Å, and does the "
+                "data begin early enough?"
+            )
+        bond = fits[0].widths.bond
+        self.tell(f"bond length {bond:.3f} Å; lowest R_w of a {fits[0].family} particle {fits[0].rw:.3f}")
+        sphere = self._sphere(fits[0])
+        searches = explore(self.data, fits, effort, seed=seed, n_threads=self.n_threads, tell=self.tell)
+        weighed = weigh(self.data, searches)
+        if not weighed:
+            raise DataError(f"{self.pdf.source}: no particle was found that agrees with the PDF at all")
+        candidates = self._candidates(weighed, top, refine)
+        posterior = _posterior(weighed)
+        self._notes_on_bond(candidates[0])
+        if sphere is not None and sphere.bulk:
+            self.notes.append(
+                "a crystal without an end explains the PDF as well as any particle: the sample is no particle of the "
+                f"searched sizes (R_w of the crystal {sphere.crystal_rw:.3f})"
+            )
+        return Solution(
+            candidates=tuple(candidates),
+            verdict=verdict(candidates, self.pdf.qmin, self.pdf.qmax, posterior),
+            family_bounds=_bounds(fits, min(c.rw_before_refine for c in candidates)),
+            posterior=posterior,
+            notes=tuple(dict.fromkeys(self.notes)),
+            source=self.pdf.source,
+            element=self.element,
+            settings={"effort": effort, "seed": seed, "r_range": [float(self.data.r[0]), float(self.data.r[-1])]},
+        )
+
+    def _sphere(self, fit: FamilyFit) -> SphereFit | None:
+        """The crystal cut by a sphere, where the data reach no end of the particle."""
+        seen = fit.distance[fit.counts > 1e-3 * fit.counts.max()]
+        if not seen.size or float(seen[-1]) * fit.widths.bond < 0.93 * float(self.data.r[-1]):
+            return None
+        family = fit.family if fit.family in ("hcp", "bcc", "sc") else "fcc"
+        return fit_sphere(self.data, family, fit.widths)
+
+    def _notes_on_bond(self, best: Candidate) -> None:
+        off = best.nn_mean / self.expected_bond - 1.0
+        if abs(off) > _OTHER_BOND:
+            self.notes.append(
+                f"bond length {best.nn_mean:.3f} Å is {abs(off):.0%} {'above' if off > 0 else 'below'} that of "
+                f"{self.element} ({self.expected_bond:.3f} Å): check the element"
+            )
+
+    def _candidates(self, weighed: Sequence[Weighed], top: int, refine: bool) -> list[Candidate]:
+        chosen = _choose(weighed, top)
+        rigid: list[tuple[Weighed, Atoms, FitResult]] = []
+        for item in chosen:
+            atoms = Atoms(f"{self.element}{len(item.met.sites)}", positions=item.search.positions(item.met))
+            rigid.append((item, atoms, self.fitter.fit_exactly(atoms)))
+        best = min(fit.rw for _, _, fit in rigid)
+        self.tell(f"best rigid particle: R_w {best:.4f}")
+        found = []
+        for rank, (item, atoms, ideal) in enumerate(rigid):
+            structure, fit, relaxed = atoms, ideal, math.nan
+            if refine and rank < _REFINED and ideal.rw > _SIMULATED:
+                structure, fit, _ = relax_surface(atoms, self.fitter, ideal)
+                relaxed = fit.rw
+                structure, fit = _free(structure, fit, self.fitter)
+            found.append(self._candidate(item, weighed, structure, fit, ideal, relaxed, certain=rank < _REFINED))
+        return found
+
+    def _candidate(
+        self,
+        item: Weighed,
+        weighed: Sequence[Weighed],
+        atoms: Atoms,
+        fit: FitResult,
+        ideal: FitResult,
+        relaxed: float,
+        *,
+        certain: bool,
+    ) -> Candidate:
+        positions = (atoms.positions - atoms.positions.mean(axis=0)) * fit.zoom
+        shape = geometry(positions)
+        template = item.search.template
+        certainty = None
+        if certain:
+            others = [
+                (other.met.sites, other.probability)
+                for other in weighed[:_SURE]
+                if other.search is item.search and other.probability > 0.0
+            ]
+            certainty = site_certainty(template, item.met.sites, others) if others else None
+        candidate = Candidate(
+            atoms=Atoms(atoms.symbols, positions=positions),
+            rw=fit.rw,
+            pearson=fit.pearson,
+            scale=fit.scale,
+            zoom=fit.zoom,
+            biso=fit.biso,
+            qdamp=fit.qdamp,
+            delta2=fit.delta2,
+            r=fit.r,
+            g_obs=fit.g_obs,
+            g_calc=fit.g_calc,
+            family=item.search.family,
+            nn_mean=shape.nn_mean,
+            coordination_mean=shape.coordination_mean,
+            rw_before_refine=ideal.rw,
+            notes=tuple(dict.fromkeys((*self.notes, *fit.notes))),
+            probability=item.probability,
+            site_certainty=certainty,
+            rw_relaxed=relaxed,
+        )
+        if is_chiral(template.sites[item.met.sites], template.operations):
+            mirrored = Atoms(atoms.symbols, positions=positions * np.array([1.0, 1.0, -1.0]))
+            twin = replace(candidate, atoms=mirrored, notes=("mirror image",))
+            candidate = replace(candidate, equivalents=(twin,))
+        return candidate
+
+
+def _choose(weighed: Sequence[Weighed], top: int) -> list[Weighed]:
+    """The likeliest structures, and the best of every other family that was searched, if there is room."""
+    chosen = list(weighed[:top])
+    for family in dict.fromkeys(item.search.family for item in weighed):
+        if len(chosen) >= 2 and all(item.search.family != family for item in chosen):
+            best = next(item for item in weighed if item.search.family == family)
+            spare = [item for item in chosen[1:] if item.search.family == chosen[0].search.family]
+            if len(chosen) == top and spare:
+                chosen.remove(spare[-1])
+            if len(chosen) < top:
+                chosen.append(best)
+    return chosen
+
+
+def _posterior(weighed: Sequence[Weighed]) -> Posterior:
+    samples = []
+    for item in weighed[:_SAMPLES]:
+        if item.probability <= 0.0:
+            continue
+        template, sites = item.search.template, item.met.sites
+        n = len(sites)
+        shape = geometry(template.sites[sites])
+        samples.append(
+            Sample(
+                n_atoms=n,
+                diameter=shape.diameter * item.search.widths.bond,
+                coordination=shape.coordination_mean,
+                family=item.search.family,
+                weight=item.probability,
+                facets=_facets(shape.coordination) if item.search.family in ("fcc", "twin") else (math.nan, math.nan),
+            )
+        )
+    return Posterior(tuple(samples))
+
+
+def _facets(coordination: NDArray[np.int64]) -> tuple[float, float]:
+    """Shares of {111} and {100} terraces among surface atoms: 9 and 8 neighbours on close-packed faces of fcc."""
+    surface = coordination[coordination < 12]
+    if not surface.size:
+        return 0.0, 0.0
+    return float(np.mean(surface == 9)), float(np.mean(surface == 8))
+
+
+def _bounds(fits: Sequence[FamilyFit], best: float) -> tuple[Bound, ...]:
+    """Bounds of the families, lowest first; those that lie above the best fit are excluded."""
+    bounds = []
+    for fit in fits:
+        uncertainty = getattr(fit, "uncertainty", 0.01 * fit.rw)
+        bounds.append(
+            Bound(
+                family=fit.family,
+                rw=fit.rw,
+                uncertainty=uncertainty,
+                bond=fit.widths.bond,
+                biso=fit.widths.u * B_PER_U,
+                delta2=fit.widths.delta2,
+                bic=fit.bic,
+                columns=fit.columns,
+                excluded=fit.rw - uncertainty > best,
+            )
+        )
+    return tuple(sorted(bounds, key=lambda bound: bound.rw))
 
 
 def check_composition(pdf: MeasuredPdf, element: str) -> tuple[str, ...]:
@@ -216,74 +351,7 @@ def check_composition(pdf: MeasuredPdf, element: str) -> tuple[str, ...]:
     return (message,)
 
 
-def _search(proposals: Proposals, ranking: Ranking, ranker: Ranker, top: int) -> list[tuple[Floats, str]]:
-    """The most promising structures: ranked proposals and what the discrete search makes of them."""
-    order = ranking.order()
-    found: list[tuple[float, Floats, str]] = []
-    start: dict[tuple[str, int], list[Scored]] = {}
-    nn = np.nan
-    for k in order:
-        structure = on_sites(proposals.families[k], proposals.positions[k], proposals.nn[k])
-        if structure is None:
-            found.append((float(ranking.rw[k]), proposals.positions[k], proposals.families[k]))
-        else:
-            # Beams of their own for small and large: a search from the best alone stays near its size.
-            group = _lattice(structure.family), int(np.log2(len(structure.sites)))
-            start.setdefault(group, []).append(Scored(structure, float(ranking.rw[k])))
-            nn = proposals.nn[k]
-    found = found[: 2 * top]
-    near = ranker.around(ranking, order[:_CONSIDERED])
-    keys: set[str] = set()
-    for count, scored in enumerate(sorted(start.values(), key=lambda group: group[0].rw)[:_BEAMS]):
-        budget = _MAIN_BUDGET if count == 0 else _SIDE_BUDGET
-        seen = improve(scored[:_CONSIDERED], near.rank, nn, max_pairs=budget)
-        sizes: list[int] = []
-        kept = 0
-        for better in seen:
-            n = len(better.structure.sites)
-            other = len(sizes) < top and not any(_alike(n, m) for m in sizes)
-            if kept >= top and not other:
-                continue
-            # A template holds a structure in many orientations, and octahedra are fcc: each is told once.
-            positions = better.structure.positions(nn)
-            key = shape_key(positions)
-            if key in keys:
-                continue
-            keys.add(key)
-            kept += 1
-            if other:
-                sizes.append(n)
-            found.append((better.rw, positions, better.structure.family))
-    return [(x, family) for _, x, family in sorted(found, key=lambda item: item[0])]
-
-
-def _lattice(family: str) -> str:
-    return "fcc" if family == "octahedron" else family
-
-
-def _alike(n: int, m: int) -> bool:
-    """Whether structures of `n` and `m` atoms on one lattice are variants of each other."""
-    return abs(n - m) <= _ALIKE * max(n, m)
-
-
-def _varied(rw: Floats, pool: Sequence[tuple[Floats, str]], top: int) -> list[int]:
-    """The `top` best that tell something new, then variants of them.
-
-    As long as others within twice the best R_w are left, at most half are on one lattice, and none is a variant of a
-    better one.
-    """
-    chosen: list[int] = []
-    spare: list[int] = []
-    for k in np.argsort(rw, kind="stable").tolist():
-        positions, family = pool[k]
-        same = [len(pool[c][0]) for c in chosen if _lattice(pool[c][1]) == _lattice(family)]
-        near = rw[k] <= 2.0 * rw.min()
-        new = near and len(same) < max(1, top // 2) and not any(_alike(len(positions), n) for n in same)
-        (chosen if new else spare).append(k)
-    return sorted([*chosen, *spare][:top], key=lambda k: float(rw[k]))
-
-
-def _refine(structure: Atoms, ideal: FitResult, fitter: PdfFitter) -> tuple[Atoms, FitResult]:
+def _free(structure: Atoms, ideal: FitResult, fitter: PdfFitter) -> tuple[Atoms, FitResult]:
     """Coordinates and fitted parameters in turns; the better of start and end."""
     best, best_fit = structure, ideal
     anchor: Floats = structure.positions
@@ -298,7 +366,7 @@ def _refine(structure: Atoms, ideal: FitResult, fitter: PdfFitter) -> tuple[Atom
             NodeKernel(best_fit.params, best_fit.r[::stride]),
             biso=best_fit.biso,
             qdamp=best_fit.qdamp,
-            nn=_neighbours(anchor)[0],
+            nn=geometry(anchor).nn_mean,
         )
         atoms = Atoms(structure.symbols, positions=moved)
         fit = fitter.fit_exactly(atoms)
@@ -306,34 +374,3 @@ def _refine(structure: Atoms, ideal: FitResult, fitter: PdfFitter) -> tuple[Atom
             break
         best, best_fit = atoms, fit
     return best, best_fit
-
-
-def _neighbours(positions: Floats) -> tuple[float, float]:
-    """Mean nearest-neighbour distance and mean number of nearest neighbours."""
-    distances = squareform(pdist(positions))
-    np.fill_diagonal(distances, np.inf)
-    bonded = distances < _BONDED * float(distances.min(axis=1).mean())
-    return float(distances[bonded].mean()), float(bonded.sum(axis=1).mean())
-
-
-def _candidate(atoms: Atoms, fit: FitResult, ideal: FitResult, family: str, notes: tuple[str, ...]) -> Candidate:
-    final = Atoms(atoms.symbols, positions=(atoms.positions - atoms.positions.mean(axis=0)) * fit.zoom)
-    nn, coordination = _neighbours(final.positions)
-    return Candidate(
-        atoms=final,
-        rw=fit.rw,
-        pearson=fit.pearson,
-        scale=fit.scale,
-        zoom=fit.zoom,
-        biso=fit.biso,
-        qdamp=fit.qdamp,
-        delta2=fit.delta2,
-        r=fit.r,
-        g_obs=fit.g_obs,
-        g_calc=fit.g_calc,
-        family=family,
-        nn_mean=nn,
-        coordination_mean=coordination,
-        rw_before_refine=ideal.rw,
-        notes=tuple(dict.fromkeys((*notes, *fit.notes))),
-    )

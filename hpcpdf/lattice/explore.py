@@ -1,0 +1,180 @@
+"""Search of all families that a PDF leaves possible, and what the structures met say together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcpdf.lattice.bounds import FamilyFit
+from hpcpdf.lattice.model import profile
+from hpcpdf.lattice.search import FamilySearch, Met
+from hpcpdf.lattice.shells import PdfData
+from hpcpdf.lattice.sphere import fit_sphere
+
+Floats = NDArray[np.float64]
+
+MOVES = {"quick": 1.0e5, "normal": 1.0e6, "thorough": 5.0e6}
+"""Moves that an effort is worth, of particles of about a hundred atoms; larger ones move at a higher price."""
+
+BOND_COST = 1.0
+"""Logarithm of the odds against a structure for every bond that it misses beyond what is usual for its size.
+
+Below 0.3 a measured PDF is explained by loose atoms, above 1 nothing changes but that particles become rounder.
+"""
+
+_SHARPNESS = 0.15
+"""Families share the moves by exp(−sharpness · difference in BIC)."""
+_LEAST_SHARE = 0.02
+_WEIGHED = 1500
+"""Structures of a family whose probability is worked out."""
+_NEGLIGIBLE = 1e-5
+"""Probabilities below this share of the highest are left out."""
+_LARGEST = 30.0
+"""Diameter in bond lengths beyond which particles are not searched."""
+
+
+@dataclass(frozen=True, eq=False)
+class Weighed:
+    """A structure with its place in the posterior.
+
+    Attributes
+    ----------
+    search : FamilySearch
+        Where it was met.
+    met : Met
+        The structure.
+    misfit, rw : float
+        Bond length, widths and scale at their best: share of the data left, whitened; R_w with unit weights.
+    probability : float
+    """
+
+    search: FamilySearch = field(repr=False)
+    met: Met = field(repr=False)
+    misfit: float
+    rw: float
+    probability: float
+
+
+def rounding(data: PdfData) -> float:
+    """R_w that the decimals of a PDF cannot be told from; 1e-6 at least."""
+    g = data.g
+    size = float(np.sqrt(np.mean(g**2)))
+    for decimals in range(1, 9):
+        if np.max(np.abs(g - np.round(g, decimals))) < 1e-12 * max(1.0, float(np.abs(g).max())):
+            return max(1e-6, 1.5 * 10.0**-decimals / math.sqrt(12.0) / size)
+    return 1e-6
+
+
+def diameter_of(data: PdfData, fit: FamilyFit) -> float:
+    """About the largest distance of the particle, in bond lengths, from the shells that have pairs."""
+    seen = np.flatnonzero(fit.counts > 1e-4 * fit.counts.max())
+    longest = float(fit.distance[seen[-1]])
+    if longest * fit.widths.bond < 0.93 * data.r[-1]:
+        return longest
+    # The particle reaches to the end of the data or beyond: the fall of the shells before tells how far.
+    sphere = fit_sphere(data, "fcc" if fit.family not in ("hcp", "bcc", "sc") else fit.family, fit.widths)
+    low = min(sphere.diameters[0], sphere.diameter) / fit.widths.bond
+    return float(min(max(longest, 1.15 * low), _LARGEST))
+
+
+def explore(
+    data: PdfData,
+    fits: Sequence[FamilyFit],
+    effort: str,
+    *,
+    seed: int,
+    n_threads: int,
+    tell: Callable[[str], None],
+) -> list[FamilySearch]:
+    """Search the families that their bounds leave possible, the likelier ones more.
+
+    Parameters
+    ----------
+    data
+        The PDF.
+    fits
+        Of the families, lowest BIC first.
+    effort
+        A key of `MOVES`.
+    seed
+        Of all random numbers.
+    n_threads
+        The result does not depend on it.
+    tell
+        Called with a line of text now and then.
+
+    Returns
+    -------
+    list of FamilySearch
+        Those that were begun, the best first.
+    """
+    stop = rounding(data) ** 2
+    shares = [max(_LEAST_SHARE, math.exp(-_SHARPNESS * max(0.0, fit.bic - fits[0].bic))) for fit in fits]
+    searches: dict[int, FamilySearch] = {}
+    budget = MOVES[effort]
+    lowest = math.inf
+    while sum(search.moves for search in searches.values()) < budget:
+        open_ = [k for k, fit in enumerate(fits) if k == 0 or fit.rw < lowest]
+        spent = {k: searches[k].moves if k in searches else 0.0 for k in open_}
+        # A family is begun when its share of what has been spent is worth a cycle.
+        k = min(open_, key=lambda k: ((spent[k] + 2.0e4) / shares[k], k))
+        if k not in searches:
+            searches[k] = FamilySearch(
+                data,
+                fits[k],
+                diameter_of(data, fits[k]),
+                bond_cost=BOND_COST / (0.5 * data.independent),
+                stop=stop,
+                seed=seed * 1009 + k,
+                n_threads=n_threads,
+            )
+        search = searches[k]
+        before = search.moves
+        search.advance()
+        search.moves = max(search.moves, before + 2.0e3)
+        best = search.best
+        if best is not None:
+            lowest = min(lowest, math.sqrt(best.misfit))
+            tell(f"{search.family}: {len(best.sites)} atoms, {search.moves / 1e6:.2f} M moves")
+        if search.done:
+            break
+    return sorted(
+        (search for search in searches.values() if search.best is not None),
+        key=lambda search: search.best.value if search.best else math.inf,
+    )
+
+
+def weigh(data: PdfData, searches: Sequence[FamilySearch]) -> list[Weighed]:
+    """The structures met, likeliest first, with their probabilities.
+
+    Noise of unknown size σ in the independent values of a PDF makes the likelihood misfit^(−n/2); a structure is the
+    less likely by `BOND_COST` for every bond that it misses beyond what is usual. Structures that no walk met have no
+    share.
+    """
+    found: list[tuple[FamilySearch, Met, float, float, float]] = []
+    n = data.independent
+    floor = rounding(data) ** 2
+    for search in searches:
+        mets = sorted(search.pool.values(), key=lambda met: met.value)[:_WEIGHED]
+        misfit, rw = profile(data, search.template.distance, search.counts(mets), search.widths)
+        usual = search.template.usual_missing
+        for met, m, w in zip(mets, misfit.tolist(), rw.tolist(), strict=True):
+            excess = met.missing - usual * len(met.sites) ** (2.0 / 3.0)
+            # Whatever lies below the rounding of the data is alike.
+            likelihood = -0.5 * n * math.log(max(m, floor)) - BOND_COST * excess
+            found.append((search, met, m, w, likelihood))
+    if not found:
+        return []
+    top = max(item[4] for item in found)
+    weights = np.exp(np.array([item[4] for item in found]) - top)
+    weights[weights < _NEGLIGIBLE] = 0.0
+    weights /= weights.sum()
+    weighed = [
+        Weighed(search, met, m, w, float(weight)) for (search, met, m, w, _), weight in zip(found, weights, strict=True)
+    ]
+    order = np.argsort([-item[4] for item in found], kind="stable")
+    return [weighed[k] for k in order]
