@@ -1,5 +1,6 @@
 import enum
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +59,110 @@ def gather(
     d_max: float,
     n_threads: int,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
+
+class LatticeSites:
+    def __init__(
+        self,
+        *,
+        positions: NDArray[np.float64],
+        neighbours: NDArray[np.int32],
+        level: NDArray[np.int32],
+        height: NDArray[np.float64],
+        normal: NDArray[np.float64],
+        kind: NDArray[np.int32],
+        edge: NDArray[np.uint8],
+        scale: float,
+        table: NDArray[np.uint16],
+        n_classes: int,
+    ) -> None: ...
+    def shell_counts(self, occupied: NDArray[np.int32]) -> NDArray[np.int32]: ...
+
+class LatticeTarget:
+    def __init__(
+        self,
+        *,
+        data: NDArray[np.float64],
+        shells: NDArray[np.float64],
+        rho: NDArray[np.float64] | None,
+        rate_max: float,
+    ) -> None: ...
+
+class _Met(TypedDict):
+    misfit: float
+    rate: float
+    energy: float
+    missing: float
+    key: int
+    sites: NDArray[np.int32]
+
+class _WalkResult(TypedDict):
+    best: list[_Met]
+    steps: int
+    accepted: int
+    exchanged: int
+
+def lattice_walks(
+    *,
+    sites: LatticeSites,
+    target: LatticeTarget,
+    starts: Sequence[Sequence[NDArray[np.int32]]],
+    rates: Sequence[float],
+    seeds: Sequence[int],
+    powers: Sequence[float],
+    rounds: int,
+    steps: int,
+    shares: tuple[float, float, float, float],
+    bond_cost: float,
+    usual_missing: float,
+    stop: float,
+    least_atoms: int,
+    most_atoms: int,
+    least_bonds: int,
+    keep: int,
+    n_threads: int,
+) -> list[_WalkResult]: ...
+def lattice_polish(
+    *,
+    sites: LatticeSites,
+    target: LatticeTarget,
+    starts: Sequence[NDArray[np.int32]],
+    rates: Sequence[float],
+    rounds: int,
+    tenure: int,
+    patience: int,
+    most_changes: int,
+    bond_cost: float,
+    usual_missing: float,
+    stop: float,
+    least_atoms: int,
+    least_bonds: int,
+    keep: int,
+    neighbours: int,
+    n_threads: int,
+) -> list[_WalkResult]: ...
+def lattice_score(target: LatticeTarget, counts: NDArray[np.int32], rate: float) -> tuple[float, float]: ...
+def lattice_shapes(
+    *,
+    sites: LatticeSites,
+    target: LatticeTarget,
+    seed: int,
+    count: int,
+    least_atoms: int,
+    most_atoms: int,
+    centres: NDArray[np.float64],
+    off_centre: float,
+    rate: float,
+    bond_cost: float,
+    usual_missing: float,
+    keep: int,
+    n_threads: int,
+) -> list[_Met]: ...
+def nnls(
+    columns: NDArray[np.float64], data: NDArray[np.float64], tolerance: float = 0.0, start: Sequence[int] = ...
+) -> tuple[NDArray[np.float64], list[int], float]: ...
+def classes_of_pairs(
+    positions: NDArray[np.float64], scale: float, reach: float
+) -> tuple[NDArray[np.uint16], NDArray[np.float64]]: ...
 
 class ShellWaves:
     def __init__(

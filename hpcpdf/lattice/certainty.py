@@ -15,6 +15,10 @@ Ints = NDArray[np.int32]
 
 _SAME = 0.05
 """Sites closer than this, in bond lengths, are one."""
+_ALIKE = 0.85
+"""Structures that share this part of their sites lie on one another as they are."""
+_FARTHEST = 4.0
+"""Bond lengths by which one structure may be off from the other."""
 _SHIFTS = 5
 """Translations tried for every orientation: those that bring the centroids nearest to one another."""
 
@@ -41,7 +45,12 @@ def site_certainty(template: Template, sites: Ints, others: Sequence[tuple[Ints,
         if len(other) == len(sites) and np.array_equal(other, sites):
             held += probability
             continue
-        held += probability * _overlap(template, mine, tree, template.sites[other])
+        shared = np.isin(sites, other, assume_unique=True)
+        if np.count_nonzero(shared) >= _ALIKE * max(len(sites), len(other)):
+            # Walks leave most of a particle where it is.
+            held += probability * shared
+        else:
+            held += probability * _overlap(template, mine, tree, template.sites[other])
     return held / max(total, 1e-300)
 
 
@@ -49,26 +58,31 @@ def _overlap(template: Template, mine: Floats, tree: cKDTree, other: Floats) -> 
     """Which of `mine` the other structure occupies too, in the orientation and place that share most."""
     best = np.zeros(len(mine))
     centre = mine.mean(axis=0)
+    places = _translations(template)
     for operation in template.operations:
         turned = other @ operation.T
-        for shift in _shifts(template, turned, centre):
+        for shift in _shifts(places, turned, centre):
             gap, index = tree.query(turned + shift, distance_upper_bound=_SAME)
-            shared = index[np.isfinite(gap)]
+            shared = np.asarray(index)[np.isfinite(gap)]
             if len(shared) > best.sum():
                 best = np.zeros(len(mine))
                 best[shared] = 1.0
     return best
 
 
-def _shifts(template: Template, turned: Floats, centre: Floats) -> Floats:
+def _translations(template: Template) -> Floats:
+    """Shifts that keep the template, the short ones; (T, 3)."""
+    near = template.sites[np.einsum("ni,ni->n", template.sites, template.sites) < _FARTHEST**2]
     if template.family == "icosahedron":
-        return np.zeros((1, 3))
+        return near[:1]
+    # Only shifts along the axis, or within the twin plane, keep these.
+    if template.family == "decahedron":
+        return near[np.hypot(near[:, 0], near[:, 1]) < 1e-6]
+    return near[np.abs(near[:, 2]) < 1e-6] if template.family == "twin" else near
+
+
+def _shifts(places: Floats, turned: Floats, centre: Floats) -> Floats:
     wanted = centre - turned.mean(axis=0)
-    places = template.sites
-    if template.family in ("decahedron", "twin"):
-        # Only shifts along the axis, or within the twin plane, keep the template.
-        along = np.hypot(places[:, 0], places[:, 1]) if template.family == "decahedron" else np.abs(places[:, 2])
-        places = places[along < 1e-6]
     return np.asarray(places[np.argsort(((places - wanted) ** 2).sum(axis=1), kind="stable")[:_SHIFTS]])
 
 

@@ -30,7 +30,7 @@ _SHARPNESS = 0.15
 """Families share the moves by exp(−sharpness · difference in BIC)."""
 _LEAST_SHARE = 0.02
 _WEIGHED = 1500
-"""Structures of a family whose probability is worked out."""
+"""Structures of a family whose probability is worked out, of up to a hundred atoms; fewer of larger ones."""
 _NEGLIGIBLE = 1e-5
 """Probabilities below this share of the highest are left out."""
 _LARGEST = 30.0
@@ -159,7 +159,8 @@ def weigh(data: PdfData, searches: Sequence[FamilySearch]) -> list[Weighed]:
     n = data.independent
     floor = rounding(data) ** 2
     for search in searches:
-        mets = sorted(search.pool.values(), key=lambda met: met.value)[:_WEIGHED]
+        mets = sorted(search.pool.values(), key=lambda met: met.value)
+        mets = mets[: max(200, int(_WEIGHED / max(1.0, len(mets[0].sites) / 100.0)))]
         misfit, rw = profile(data, search.template.distance, search.counts(mets), search.widths)
         usual = search.template.usual_missing
         for met, m, w in zip(mets, misfit.tolist(), rw.tolist(), strict=True):

@@ -114,7 +114,7 @@ def lattice_template(family: str, radius: float, reach: float) -> Template:
 
 
 def _rounded(length: float) -> float:
-    return round(2.0 ** (math.ceil(12.0 * math.log2(max(length, 2.0)) - 1e-9) / 12.0), 6)
+    return round(float(2.0 ** (math.ceil(12.0 * math.log2(max(length, 2.0)) - 1e-9) / 12.0)), 6)
 
 
 @lru_cache(maxsize=32)

@@ -170,8 +170,8 @@ def central_interval(values: ArrayLike, weights: ArrayLike, level: float) -> tup
     if not known.any():
         return nan, nan
     points, where = np.unique(points[known], return_inverse=True)
-    share = np.bincount(where, weights=mass[known])
-    share /= share.sum()
+    total = np.bincount(where, weights=mass[known])
+    share = total / total.sum()
     if share.max() >= level - _ROUNDING:
         point = float(points[np.argmax(share)])
         return point, point

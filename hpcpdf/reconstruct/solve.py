@@ -43,8 +43,8 @@ Floats = NDArray[np.float64]
 
 _OTHER_BOND = 0.06
 """Bond lengths that differ from the metal's own by more than this share are told."""
-_REFINED = 3
-"""Candidates whose coordinates are set free."""
+_REFINED, _MANY = 3, 400
+"""Candidates whose coordinates are set free; one alone if it has more than so many atoms."""
 _REFINE_ROUNDS = 2
 _SIMULATED = 2e-3
 """R_w below which a rigid structure leaves nothing for a refinement to explain."""
@@ -169,14 +169,16 @@ class _Solver:
         candidates = self._candidates(weighed, top, refine)
         posterior = _posterior(weighed)
         self._notes_on_bond(candidates[0])
-        if sphere is not None and sphere.bulk:
+        word = verdict(candidates, self.pdf.qmin, self.pdf.qmax, posterior)
+        if sphere is not None and bulk:
+            word = "poor"
             self.notes.append(
                 "a crystal without an end explains the PDF as well as any particle: the sample is no particle of the "
                 f"searched sizes (R_w of the crystal {sphere.crystal_rw:.3f})"
             )
         return Solution(
             candidates=tuple(candidates),
-            verdict=verdict(candidates, self.pdf.qmin, self.pdf.qmax, posterior),
+            verdict=word,
             family_bounds=_bounds(fits, min(c.rw_before_refine for c in candidates)),
             posterior=posterior,
             notes=tuple(dict.fromkeys(self.notes)),
@@ -210,9 +212,10 @@ class _Solver:
         best = min(fit.rw for _, _, fit in rigid)
         self.tell(f"best rigid particle: R_w {best:.4f}")
         found = []
+        several = _REFINED if len(rigid[0][1]) <= _MANY else 1
         for rank, (item, atoms, ideal) in enumerate(rigid):
             structure, fit, relaxed = atoms, ideal, math.nan
-            if refine and rank < _REFINED and ideal.rw > _SIMULATED:
+            if refine and rank < several and ideal.rw > _SIMULATED:
                 structure, fit, _ = relax_surface(atoms, self.fitter, ideal)
                 relaxed = fit.rw
                 structure, fit = _free(structure, fit, self.fitter)
