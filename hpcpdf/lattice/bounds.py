@@ -98,7 +98,7 @@ class _Problem:
 
     def shells(self, bond: float) -> Floats:
         """Distances that matter at a bond length, in Å."""
-        return self._all[self._all * bond < self._data.r[-1] + 1.5] * bond
+        return np.asarray(self._all[self._all * bond < self._data.r[-1] + 1.5] * bond)
 
     def columns(self, distances: Floats, u: float, delta2: float) -> Floats:
         return self._data.columns(distances, u, delta2, self._weights)

@@ -72,13 +72,15 @@ def _overlap(template: Template, mine: Floats, tree: cKDTree, other: Floats) -> 
 
 def _translations(template: Template) -> Floats:
     """Shifts that keep the template, the short ones; (T, 3)."""
-    near = template.sites[np.einsum("ni,ni->n", template.sites, template.sites) < _FARTHEST**2]
+    near: Floats = template.sites[np.einsum("ni,ni->n", template.sites, template.sites) < _FARTHEST**2]
     if template.family == "icosahedron":
         return near[:1]
     # Only shifts along the axis, or within the twin plane, keep these.
     if template.family == "decahedron":
-        return near[np.hypot(near[:, 0], near[:, 1]) < 1e-6]
-    return near[np.abs(near[:, 2]) < 1e-6] if template.family == "twin" else near
+        near = near[np.hypot(near[:, 0], near[:, 1]) < 1e-6]
+    elif template.family == "twin":
+        near = near[np.abs(near[:, 2]) < 1e-6]
+    return near
 
 
 def _shifts(places: Floats, turned: Floats, centre: Floats) -> Floats:

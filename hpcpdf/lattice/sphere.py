@@ -15,6 +15,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,6 +118,16 @@ class SphereFit:
     def n_atoms(self) -> float:
         """Atoms in the sphere."""
         return math.pi / 6.0 * (self.diameter / self.bond) ** 3 * CRYSTALS[self.family]
+
+
+@overload
+def fit_sphere(data: PdfData, family: str, start: Widths, *, largest: float = ...) -> SphereFit: ...
+
+
+@overload
+def fit_sphere(
+    data: PdfData, family: str = ..., start: Widths | None = ..., *, largest: float = ...
+) -> SphereFit | None: ...
 
 
 def fit_sphere(

@@ -200,9 +200,9 @@ def _facets(family: str, sites: Floats) -> tuple[Floats, Ints, Floats]:
     if family == "twin":
         normals, kinds = _twin_normals()
         return normals, kinds, normals @ sites.T
-    normals, kinds = facet_normals(family)
+    normals, kind = facet_normals(family)
     heights = normals @ sites.T
-    kinds = kinds.astype(np.int32)
+    kinds = kind.astype(np.int32)
     if family == "decahedron":
         # The notches of Marks decahedra: planes across a twin boundary that bound its two sectors alone.
         spokes, notches = decahedral_notches(sites)

@@ -170,7 +170,7 @@ class _Solver:
         posterior = _posterior(weighed)
         self._notes_on_bond(candidates[0])
         word = verdict(candidates, self.pdf.qmin, self.pdf.qmax, posterior)
-        if sphere is not None and bulk:
+        if sphere is not None and sphere.bulk:
             word = "poor"
             self.notes.append(
                 "a crystal without an end explains the PDF as well as any particle: the sample is no particle of the "
