@@ -182,8 +182,8 @@ py::tuple score(const Target& target, const Indices& counts, double rate) {
 }
 
 py::list shapes(const Sites& sites, const Target& target, std::uint64_t seed, std::size_t count,
-                std::size_t least_atoms, std::size_t most_atoms, const Doubles& centres, double off_centre,
-                double rate, double bond_cost, double usual_missing, std::size_t keep, int n_threads) {
+                std::size_t least_atoms, std::size_t most_atoms, const Doubles& centres, double off_centre, double rate,
+                double bond_cost, double usual_missing, std::size_t keep, int n_threads) {
   check_match(sites, target);
   require(centres.ndim() == 2 && centres.shape(1) == 3, "centres: expected shape (n, 3)");
   hpcpdf::ShapeSettings settings;
@@ -288,8 +288,8 @@ void register_lattice(py::module_& m) {
   m.def("lattice_score", &score, arg("target"), arg("counts"), arg("rate"),
         "Misfit of shell counts, and the rate of the envelope that goes with it.");
   m.def("lattice_shapes", &shapes, py::kw_only(), arg("sites"), arg("target"), arg("seed"), arg("count"),
-        arg("least_atoms"), arg("most_atoms"), arg("centres"), arg("off_centre"), arg("rate"), arg("bond_cost"), arg("usual_missing"), arg("keep"),
-        arg("n_threads"), "The best of many random facet shapes.");
+        arg("least_atoms"), arg("most_atoms"), arg("centres"), arg("off_centre"), arg("rate"), arg("bond_cost"),
+        arg("usual_missing"), arg("keep"), arg("n_threads"), "The best of many random facet shapes.");
   m.def("nnls", &nnls, arg("columns"), arg("data"), arg("tolerance") = 0.0, arg("start") = std::vector<std::size_t>(),
         "Weights (n,) >= 0 of columns (n, points), the columns in use, and the norm of what is left.");
   m.def("sine_table", &sine_table, py::kw_only(), arg("qstep"), arg("n_q"), arg("k_first"), arg("r"),

@@ -2,7 +2,8 @@
 
 #if defined(__GNUC__) && defined(__x86_64__)
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,avx512f,avx512dq,avx512vl,prefer-vector-width=512"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx2,avx512f,avx512dq,avx512vl,prefer-vector-width=512"))), \
+                             apply_to = function)
 #else
 #pragma GCC push_options
 #pragma GCC target("avx2,avx512f,avx512dq,avx512vl,prefer-vector-width=512")

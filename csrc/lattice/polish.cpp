@@ -151,10 +151,11 @@ class Polisher {
     vacant.erase(std::unique(vacant.begin(), vacant.end()), vacant.end());
     changes_.insert(changes_.end(), vacant.begin(), vacant.end());
     // What breaks few bonds or makes many comes first, should there be too many.
-    const auto cost = [&](std::size_t s) { return structure_.has(s) ? structure_.bonds(s) : inside - structure_.bonds(s); };
-    std::sort(changes_.begin(), changes_.end(), [&](std::size_t a, std::size_t b) {
-      return std::make_pair(cost(a), a) < std::make_pair(cost(b), b);
-    });
+    const auto cost = [&](std::size_t s) {
+      return structure_.has(s) ? structure_.bonds(s) : inside - structure_.bonds(s);
+    };
+    std::sort(changes_.begin(), changes_.end(),
+              [&](std::size_t a, std::size_t b) { return std::make_pair(cost(a), a) < std::make_pair(cost(b), b); });
     if (changes_.size() > settings_.most_changes) changes_.resize(settings_.most_changes);
   }
 
@@ -229,9 +230,9 @@ class Polisher {
             classes.table[static_cast<std::size_t>((dx * dx + dy * dy + dz * dz) * classes.scale + 0.5f)];
         const double e = sign[i] * sign[j];
         const double along = along_a + along_[j] + e * along_shell_[c];
-        const double squared = squared_a + 2.0 * (with_model_[j] + gram_[i * n + j] + e * model_shell[c]) +
-                               gram_[j * n + j] + size_shell_[c] +
-                               2.0 * e * (with_shells_[i * (n_classes + 1) + c] + with_shells_[j * (n_classes + 1) + c]);
+        const double squared =
+            squared_a + 2.0 * (with_model_[j] + gram_[i * n + j] + e * model_shell[c]) + gram_[j * n + j] +
+            size_shell_[c] + 2.0 * e * (with_shells_[i * (n_classes + 1) + c] + with_shells_[j * (n_classes + 1) + c]);
         double missing = missing0 + missing_a + sign[j] * (bulk - 2.0 * structure_.bonds(b));
         if (bonded(a, b)) missing -= 2.0 * e;
         weigh(along, squared, energy(change, missing), i, j);

@@ -69,8 +69,8 @@ class Sites {
   std::vector<std::vector<std::size_t>> begin_;
 };
 
-// Classes of the pairs of n sites (positions (n, 3), bonds) up to `reach`, by cells of width 1 / scale in d^2. Distances
-// of the classes (mean over their pairs) are returned in `distance`.
+// Classes of the pairs of n sites (positions (n, 3), bonds) up to `reach`, by cells of width 1 / scale in d^2.
+// Distances of the classes (mean over their pairs) are returned in `distance`.
 PairClasses classes_of_pairs(const double* positions, std::size_t n, double scale, double reach,
                              std::vector<double>& distance);
 

@@ -387,7 +387,7 @@ class Walker {
   double energy_ = 0.0;
   std::size_t accepted_ = 0;
   std::vector<std::size_t> toggled_, chosen_;
-  std::vector<int> bound_;                             // outermost layer that each facet leaves room for
+  std::vector<int> bound_;                           // outermost layer that each facet leaves room for
   std::vector<std::pair<std::size_t, int>> pushed_;  // facets moved, and where they were
 };
 
@@ -395,7 +395,11 @@ class Walker {
 class ShapeMaker {
  public:
   ShapeMaker(const Sites& sites, const ShapeSettings& settings)
-      : sites_(sites), settings_(settings), gauge_(sites.size()), order_(sites.size()), width_(sites.n_facets()),
+      : sites_(sites),
+        settings_(settings),
+        gauge_(sites.size()),
+        order_(sites.size()),
+        width_(sites.n_facets()),
         offset_(sites.n_facets()) {}
 
   std::vector<std::int32_t> draw(Random& random) {
@@ -482,9 +486,9 @@ WalkResult walk(const Sites& sites, const Target& target, const std::vector<std:
       found = walkers[k]->misfit() <= settings.stop;
     }
     for (std::size_t k = round % 2; k + 1 < n; k += 2) {
-      const double gain = (settings.powers[k + 1] - settings.powers[k]) *
-                          (std::log(walkers[k + 1]->misfit() / walkers[k]->misfit()) + walkers[k + 1]->energy() -
-                           walkers[k]->energy());
+      const double gain =
+          (settings.powers[k + 1] - settings.powers[k]) *
+          (std::log(walkers[k + 1]->misfit() / walkers[k]->misfit()) + walkers[k + 1]->energy() - walkers[k]->energy());
       if (gain >= 0.0 || random.uniform() < std::exp(gain)) {
         std::swap(walkers[k], walkers[k + 1]);
         ++result.exchanged;

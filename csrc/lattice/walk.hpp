@@ -25,8 +25,8 @@ struct Target {
   std::size_t points;  // padded
   std::size_t n_classes;
   AlignedFloats data, shells, rho;
-  double size2;      // sum of data^2
-  bool free_rate;    // envelope exp(-rate rho) with a rate of the walk's own
+  double size2;    // sum of data^2
+  bool free_rate;  // envelope exp(-rate rho) with a rate of the walk's own
   double rate_max;
 };
 
@@ -53,13 +53,13 @@ struct WalkSettings {
 // A structure that a walk met.
 struct Met {
   double misfit = 1.0, rate = 0.0, energy = 0.0;
-  double missing = 0.0;                // bonds that the atoms miss
-  std::uint64_t key = 0;               // of its shell counts
-  std::vector<std::int32_t> sites;     // ascending
+  double missing = 0.0;             // bonds that the atoms miss
+  std::uint64_t key = 0;            // of its shell counts
+  std::vector<std::int32_t> sites;  // ascending
 };
 
 struct WalkResult {
-  std::vector<Met> best;  // distinct shell counts, best first
+  std::vector<Met> best;      // distinct shell counts, best first
   std::size_t steps = 0;      // of all replicas
   std::size_t accepted = 0;   // moves
   std::size_t exchanged = 0;  // replicas
@@ -77,10 +77,10 @@ std::vector<WalkResult> walks(const Sites& sites, const Target& target,
 
 struct ShapeSettings {
   std::uint64_t seed = 0;
-  std::size_t count = 0;        // shapes to draw
+  std::size_t count = 0;  // shapes to draw
   std::size_t least_atoms = 4, most_atoms = 200;
-  double spread = 0.35;         // standard deviation of the logarithm of a facet's distance, at most
-  double off_centre = 0.7;      // how far from a site the body's centre may lie, bonds
+  double spread = 0.35;             // standard deviation of the logarithm of a facet's distance, at most
+  double off_centre = 0.7;          // how far from a site the body's centre may lie, bonds
   const double* centres = nullptr;  // (n_centres, 3) symmetric centres, bonds
   std::size_t n_centres = 0;
   double symmetric = 0.35;  // share of shapes whose facets of a kind lie equally far out around a symmetric centre
