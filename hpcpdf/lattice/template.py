@@ -174,6 +174,10 @@ def _template(family: str, radius: float, longest: float) -> Template:
 
 
 def _points(family: str, radius: float) -> tuple[Floats, Floats]:
+    if family == "icosahedron":
+        # Whole shells come from there, the last with the middle of its faces closest: (3 + √5)/(4√3) · 1.0515 = 0.7947.
+        points, _, operations = ideal_sites(family, (radius + 1.0) / 0.7946 + 1.0)
+        return points, operations
     if family != "twin":
         points, _, operations = ideal_sites(family, radius)
         return points, operations
