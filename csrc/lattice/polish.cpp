@@ -168,7 +168,9 @@ class Polisher {
     if (n == 0) return false;
     curves_.resize(n * points);
     gram_.resize(n * n);
-    with_shells_.resize(n * (n_classes + 1));
+    // Products of every change with every shell, or only those that some pair needs, whichever are fewer.
+    const bool tabulate = n_classes <= n;
+    with_shells_.resize(tabulate ? n * (n_classes + 1) : 0);
     along_.resize(n);
     with_model_.resize(n);
     std::vector<std::int32_t> counts(n_classes + 1);
@@ -180,8 +182,10 @@ class Polisher {
       toggle_counts(s, counts.data());
       double* curve = &curves_[i * points];
       sum_shells(counts.data(), curve);
-      loops_.products(shells_.data(), n_classes, points, curve, &with_shells_[i * (n_classes + 1)]);
-      with_shells_[i * (n_classes + 1) + n_classes] = 0.0;
+      if (tabulate) {
+        loops_.products(shells_.data(), n_classes, points, curve, &with_shells_[i * (n_classes + 1)]);
+        with_shells_[i * (n_classes + 1) + n_classes] = 0.0;
+      }
     }
     loops_.products(curves_.data(), n, points, data_.data(), along_.data());
     loops_.products(curves_.data(), n, points, model_.data(), with_model_.data());

@@ -33,8 +33,8 @@ _WEIGHED = 1500
 """Structures of a family whose probability is worked out, of up to a hundred atoms; fewer of larger ones."""
 _NEGLIGIBLE = 1e-5
 """Probabilities below this share of the highest are left out."""
-_LARGEST = 30.0
-"""Diameter in bond lengths beyond which particles are not searched."""
+_LARGEST, _LARGEST_OTHER = 30.0, 16.0
+"""Diameters in bond lengths that templates of lattices, and of all others, are made for at first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +78,7 @@ def diameter_of(data: PdfData, fit: FamilyFit) -> float:
     # The particle reaches to the end of the data or beyond: the fall of the shells before tells how far.
     sphere = fit_sphere(data, "fcc" if fit.family not in ("hcp", "bcc", "sc") else fit.family, fit.widths)
     low = min(sphere.diameters[0], sphere.diameter) / fit.widths.bond
-    return float(min(max(longest, 1.15 * low), _LARGEST))
+    return float(min(max(longest, 1.15 * low), _LARGEST if fit.family in ("fcc", "hcp", "bcc", "sc") else _LARGEST_OTHER))
 
 
 def explore(

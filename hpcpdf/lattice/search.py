@@ -225,7 +225,7 @@ class FamilySearch:
             sites=template.core,
             target=self.target,
             seed=self._seed(),
-            count=max(200, int(_SHAPES / (1.0 + (largest / 2000.0) ** 1.5))),
+            count=max(32, int(_SHAPES / (1.0 + (largest / 500.0) ** 1.5))),
             least_atoms=4,
             most_atoms=largest,
             centres=template.centres,
