@@ -234,9 +234,17 @@ class Polisher {
             classes.table[static_cast<std::size_t>((dx * dx + dy * dy + dz * dz) * classes.scale + 0.5f)];
         const double e = sign[i] * sign[j];
         const double along = along_a + along_[j] + e * along_shell_[c];
-        const double squared =
-            squared_a + 2.0 * (with_model_[j] + gram_[i * n + j] + e * model_shell[c]) + gram_[j * n + j] +
-            size_shell_[c] + 2.0 * e * (with_shells_[i * (n_classes + 1) + c] + with_shells_[j * (n_classes + 1) + c]);
+        double with_shell[2] = {0.0, 0.0};
+        if (tabulate) {
+          with_shell[0] = with_shells_[i * (n_classes + 1) + c];
+          with_shell[1] = with_shells_[j * (n_classes + 1) + c];
+        } else if (c < n_classes) {
+          const double* shell = &shells_[c * points];
+          loops_.products(&curves_[i * points], 1, points, shell, &with_shell[0]);
+          loops_.products(&curves_[j * points], 1, points, shell, &with_shell[1]);
+        }
+        const double squared = squared_a + 2.0 * (with_model_[j] + gram_[i * n + j] + e * model_shell[c]) +
+                               gram_[j * n + j] + size_shell_[c] + 2.0 * e * (with_shell[0] + with_shell[1]);
         double missing = missing0 + missing_a + sign[j] * (bulk - 2.0 * structure_.bonds(b));
         if (bonded(a, b)) missing -= 2.0 * e;
         weigh(along, squared, energy(change, missing), i, j);
