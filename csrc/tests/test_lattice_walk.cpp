@@ -1,0 +1,563 @@
+// Walks, random shapes and polishing on a small cubic template, against counts and misfits worked out from all pairs.
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <stdexcept>
+#include <vector>
+
+#include "check.hpp"
+#include "lattice/lattice_kernels.hpp"
+#include "lattice/polish.hpp"
+#include "lattice/sites.hpp"
+#include "lattice/walk.hpp"
+#include "numbers.hpp"
+
+using hpcpdf::InstructionLevel;
+using hpcpdf::Met;
+using hpcpdf::Sites;
+using hpcpdf::Target;
+using hpcpdf::wide;
+using Vector = std::vector<double>;
+using Indices = std::vector<std::int32_t>;
+
+namespace {
+
+constexpr int half = 4;  // sites from -half to half on each axis; the outermost layer stays empty
+constexpr int side = 2 * half + 1;
+constexpr std::size_t points = 5 * wide + 3;
+
+// A simple cubic template, bounded by cubes: squares of distances are whole numbers.
+struct Cubic {
+  std::vector<double> positions, height, normal;
+  Indices neighbour, level, kind;
+  std::vector<unsigned char> edge;
+  hpcpdf::PairClasses classes;
+
+  Cubic() {
+    const std::size_t n = static_cast<std::size_t>(side) * side * side;
+    for (std::size_t s = 0; s < n; ++s) {
+      int at[3];
+      place(s, at);
+      for (const int c : at) positions.push_back(c);
+      edge.push_back(std::max({std::abs(at[0]), std::abs(at[1]), std::abs(at[2])}) == half);
+      for (int axis = 0; axis < 3; ++axis) {
+        for (const int step : {-1, 1}) {
+          int other[3] = {at[0], at[1], at[2]};
+          other[axis] += step;
+          neighbour.push_back(std::abs(other[axis]) > half ? static_cast<std::int32_t>(n) : index(other));
+        }
+      }
+    }
+    for (int f = 0; f < 6; ++f) {
+      const double sign = f % 2 == 0 ? 1.0 : -1.0;
+      for (int axis = 0; axis < 3; ++axis) normal.push_back(axis == f / 2 ? sign : 0.0);
+      for (std::size_t s = 0; s < n; ++s) {
+        const double h = sign * positions[3 * s + static_cast<std::size_t>(f / 2)];
+        height.push_back(h);
+        level.push_back(static_cast<std::int32_t>(h) + half);
+      }
+      kind.push_back(0);
+    }
+    classes.scale = 1.0f;
+    classes.table.assign(static_cast<std::size_t>(4 * 3 * half * half + 8), hpcpdf::PairClasses::nothing);
+    // Longer pairs than these have no class.
+    for (std::size_t squared = 1; squared <= 60; ++squared) {
+      classes.table[squared] = static_cast<std::uint16_t>(classes.count++);
+    }
+  }
+
+  static std::int32_t index(const int at[3]) { return ((at[0] + half) * side + at[1] + half) * side + at[2] + half; }
+
+  static void place(std::size_t s, int at[3]) {
+    const int i = static_cast<int>(s);
+    at[0] = i / (side * side) - half;
+    at[1] = i / side % side - half;
+    at[2] = i % side - half;
+  }
+
+  Sites sites() const {
+    hpcpdf::SitesData data{};
+    data.positions = positions.data();
+    data.neighbour = neighbour.data();
+    data.level = level.data();
+    data.height = height.data();
+    data.normal = normal.data();
+    data.kind = kind.data();
+    data.edge = edge.data();
+    data.n = edge.size();
+    data.n_neighbours = 6;
+    data.n_facets = 6;
+    return Sites(data, classes);
+  }
+
+  // Sites of the box from -a to b on each axis.
+  static Indices box(const int a[3], const int b[3]) {
+    Indices found;
+    for (int x = -a[0]; x <= b[0]; ++x) {
+      for (int y = -a[1]; y <= b[1]; ++y) {
+        for (int z = -a[2]; z <= b[2]; ++z) {
+          const int at[3] = {x, y, z};
+          found.push_back(index(at));
+        }
+      }
+    }
+    return found;
+  }
+
+  Indices counts(const Indices& occupied) const {
+    Indices found(classes.count, 0);
+    for (std::size_t i = 0; i < occupied.size(); ++i) {
+      for (std::size_t j = 0; j < i; ++j) {
+        double squared = 0.0;
+        for (std::size_t axis = 0; axis < 3; ++axis) {
+          const double d = positions[3 * static_cast<std::size_t>(occupied[i]) + axis] -
+                           positions[3 * static_cast<std::size_t>(occupied[j]) + axis];
+          squared += d * d;
+        }
+        const std::uint16_t c = classes.table[static_cast<std::size_t>(squared + 0.5)];
+        if (c != hpcpdf::PairClasses::nothing) ++found[c];
+      }
+    }
+    return found;
+  }
+
+  double missing(const Indices& occupied) const {
+    double found = 0.0;
+    for (const std::int32_t s : occupied) {
+      for (std::size_t k = 0; k < 6; ++k) {
+        found += !std::binary_search(occupied.begin(), occupied.end(), neighbour[static_cast<std::size_t>(s) * 6 + k]);
+      }
+    }
+    return found;
+  }
+};
+
+const Cubic cubic;
+
+// Peaks of a width of their own for every shell, on a line of points; rho grows along it.
+struct Curves {
+  Vector shells, data, rho;
+
+  explicit Curves(const Indices& truth, double noise, double rate = 0.0) {
+    Numbers number(5);
+    shells.resize(cubic.classes.count * points);
+    rho.resize(points);
+    for (std::size_t p = 0; p < points; ++p) rho[p] = static_cast<double>(p * p) / static_cast<double>(points * points);
+    for (std::size_t c = 0; c < cubic.classes.count; ++c) {
+      const double at = 10.0 * std::sqrt(static_cast<double>(c + 1));
+      for (std::size_t p = 0; p < points; ++p) {
+        const double off = static_cast<double>(p) - at;
+        shells[c * points + p] = std::exp(-0.1 * off * off) + 0.02 * number(-1.0, 1.0);
+      }
+    }
+    data = sum(cubic.counts(truth), rate);
+    double largest = 0.0;
+    for (const double g : data) largest = std::max(largest, std::fabs(g));
+    for (double& g : data) g += noise * largest * number(-1.0, 1.0);
+  }
+
+  Vector sum(const Indices& counts, double rate) const {
+    Vector g(points, 0.0);
+    for (std::size_t c = 0; c < counts.size(); ++c) {
+      for (std::size_t p = 0; p < points; ++p) g[p] += counts[c] * shells[c * points + p];
+    }
+    for (std::size_t p = 0; p < points; ++p) g[p] *= std::exp(-rate * rho[p]);
+    return g;
+  }
+
+  double misfit(const Indices& counts, double rate = 0.0) const {
+    const Vector g = sum(counts, rate);
+    double along = 0.0, squared = 0.0, size = 0.0;
+    for (std::size_t p = 0; p < points; ++p) {
+      along += g[p] * data[p];
+      squared += g[p] * g[p];
+      size += data[p] * data[p];
+    }
+    return along > 0.0 ? 1.0 - along * along / (squared * size) : 1.0;
+  }
+
+  Target target(bool free_rate = false) const {
+    return Target(data.data(), shells.data(), free_rate ? rho.data() : nullptr, cubic.classes.count, points, 3.0);
+  }
+};
+
+const int small[3] = {1, 1, 1}, low[3] = {2, 1, 1}, high[3] = {1, 2, 3};
+
+bool same(const std::vector<Met>& a, const std::vector<Met>& b) {
+  if (a.size() != b.size()) return false;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    if (a[i].misfit != b[i].misfit || a[i].rate != b[i].rate || a[i].energy != b[i].energy || a[i].key != b[i].key ||
+        a[i].missing != b[i].missing || a[i].sites != b[i].sites) {
+      return false;
+    }
+  }
+  return true;
+}
+
+bool same(const std::vector<hpcpdf::WalkResult>& a, const std::vector<hpcpdf::WalkResult>& b) {
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    if (!same(a[i].best, b[i].best) || a[i].steps != b[i].steps || a[i].accepted != b[i].accepted) return false;
+  }
+  return a.size() == b.size();
+}
+
+// What is said of structures is true of them.
+void check_all(const std::vector<Met>& best, const Curves& curves, double cost, double usual) {
+  CHECK(!best.empty());
+  double before = -1e300;
+  for (const Met& met : best) {
+    CHECK(std::is_sorted(met.sites.begin(), met.sites.end()));
+    CHECK(std::adjacent_find(met.sites.begin(), met.sites.end()) == met.sites.end());
+    for (const std::int32_t s : met.sites) CHECK(!cubic.edge[static_cast<std::size_t>(s)]);
+    const double expected = curves.misfit(cubic.counts(met.sites), met.rate);
+    CHECK(check::near(met.misfit, expected, 1e-4 * expected + 1e-7));
+    CHECK(met.missing == cubic.missing(met.sites));
+    const double excess = met.missing - usual * std::pow(static_cast<double>(met.sites.size()), 2.0 / 3.0);
+    CHECK(check::near(met.energy, cost * excess, 1e-9 * (1.0 + std::fabs(met.energy))));
+    const double value = std::log(met.misfit) + met.energy;
+    CHECK(value >= before);
+    before = value;
+  }
+}
+
+hpcpdf::WalkSettings settings_of(std::uint64_t seed) {
+  hpcpdf::WalkSettings settings;
+  settings.seed = seed;
+  settings.powers = {5.0, 10.0, 20.0};
+  settings.rounds = 20;
+  settings.steps = 40;
+  settings.share_facets = settings.share_atoms = settings.share_rows = settings.share_terraces = 0.25;
+  settings.least_bonds = 1;
+  settings.usual_missing = 6.0;
+  settings.keep = 12;
+  return settings;
+}
+
+void counts_are_those_of_all_pairs(const Sites& sites) {
+  Numbers number(2);
+  for (int trial = 0; trial < 20; ++trial) {
+    Indices occupied;
+    for (std::size_t s = 0; s < sites.size(); ++s) {
+      if (number() < 0.02 * (trial + 1) && !cubic.edge[s]) occupied.push_back(static_cast<std::int32_t>(s));
+    }
+    CHECK(hpcpdf::shell_counts(sites, occupied) == cubic.counts(occupied));
+  }
+  CHECK(hpcpdf::shell_counts(sites, {}) == Indices(cubic.classes.count, 0));
+}
+
+void walks_say_the_truth(const Sites& sites) {
+  const Indices truth = Cubic::box(low, high), start = Cubic::box(small, small);
+  for (const bool free_rate : {false, true}) {
+    const Curves curves(truth, 0.01, free_rate ? 0.7 : 0.0);
+    const Target target = curves.target(free_rate);
+    std::vector<hpcpdf::WalkSettings> settings;
+    std::vector<std::vector<Indices>> starts;
+    for (std::uint64_t k = 0; k < 5; ++k) {
+      settings.push_back(settings_of(k));
+      settings.back().bond_cost = k == 4 ? 0.1 : 0.0;
+      starts.push_back(k == 0 ? std::vector<Indices>{start, truth} : std::vector<Indices>{start});
+    }
+    const Vector rates(settings.size(), free_rate ? 0.5 : 0.0);
+    const auto expected = hpcpdf::walks(sites, target, starts, rates, settings, 1);
+    for (std::size_t k = 0; k < settings.size(); ++k) {
+      check_all(expected[k].best, curves, settings[k].bond_cost, settings[k].usual_missing);
+      CHECK(expected[k].steps == 3 * 20 * 40);
+      CHECK(expected[k].accepted > 0);
+      CHECK(expected[k].best.size() == 12);
+    }
+    CHECK(!same(expected[1].best, expected[2].best));
+    for (const int threads : {2, 3, 16}) {
+      CHECK(same(hpcpdf::walks(sites, target, starts, rates, settings, threads), expected));
+    }
+  }
+}
+
+void a_walk_finds_a_box(const Sites& sites) {
+  const Indices truth = Cubic::box(low, high), start = Cubic::box(small, small);
+  const Curves curves(truth, 0.0);
+  auto settings = settings_of(1);
+  settings.share_atoms = settings.share_rows = settings.share_terraces = 0.0;
+  settings.rounds = 1000;
+  settings.stop = 1e-9;
+  const auto found = hpcpdf::walk(sites, curves.target(), {start}, 0.0, settings);
+  CHECK(found.best.front().misfit <= 1e-9);
+  CHECK(found.steps < 1000 * 3 * 40);
+  CHECK(cubic.counts(found.best.front().sites) == cubic.counts(truth));
+}
+
+void shapes_say_the_truth(const Sites& sites) {
+  const Curves curves(Cubic::box(low, high), 0.01);
+  const Target target = curves.target();
+  hpcpdf::ShapeSettings settings;
+  settings.seed = 3;
+  settings.count = 300;
+  settings.least_atoms = 8;
+  settings.most_atoms = 80;
+  settings.keep = 20;
+  const double centres[6] = {0.0, 0.0, 0.0, 0.5, 0.5, 0.5};
+  settings.centres = centres;
+  settings.n_centres = 2;
+  const auto expected = hpcpdf::shapes(sites, target, settings, 0.0, 1);
+  check_all(expected, curves, 0.0, 15.0);
+  for (const Met& met : expected) CHECK(met.sites.size() >= 8 && met.sites.size() <= 80);
+  for (const int threads : {2, 5}) CHECK(same(hpcpdf::shapes(sites, target, settings, 0.0, threads), expected));
+}
+
+// Against every change of one site and of two.
+void polishing_takes_the_best_change(const Sites& sites, double cost, std::size_t least_bonds) {
+  const Curves curves(Cubic::box(low, high), 0.02);
+  const Target target = curves.target();
+  const Indices start = Cubic::box(small, small);
+  hpcpdf::PolishSettings settings;
+  settings.rounds = 1;
+  settings.least_bonds = least_bonds;
+  settings.bond_cost = cost;
+  settings.usual_missing = 6.0;
+  settings.keep = 2;
+  const auto found = hpcpdf::polish(sites, target, start, 0.0, settings);
+  check_all(found.best, curves, cost, 6.0);
+  Indices changes;
+  for (std::size_t s = 0; s < sites.size(); ++s) {
+    const auto site = static_cast<std::int32_t>(s);
+    int bonds = 0;
+    for (std::size_t k = 0; k < 6; ++k) {
+      bonds += std::binary_search(start.begin(), start.end(), cubic.neighbour[s * 6 + k]);
+    }
+    const bool inside = std::binary_search(start.begin(), start.end(), site);
+    if (inside ? bonds <= 4 : bonds >= static_cast<int>(least_bonds) && !cubic.edge[s]) changes.push_back(site);
+  }
+  CHECK(found.steps == changes.size() * (changes.size() + 1) / 2);
+  double lowest = 1e300;
+  const auto toggled = [](Indices from, std::int32_t site) {
+    const auto at = std::lower_bound(from.begin(), from.end(), site);
+    if (at != from.end() && *at == site) {
+      from.erase(at);
+    } else {
+      from.insert(at, site);
+    }
+    return from;
+  };
+  const auto value = [&](const Indices& sites_now) {
+    const double excess = cubic.missing(sites_now) - 6.0 * std::pow(static_cast<double>(sites_now.size()), 2.0 / 3.0);
+    return std::log(curves.misfit(cubic.counts(sites_now))) + cost * excess;
+  };
+  for (std::size_t i = 0; i < changes.size(); ++i) {
+    const Indices one = toggled(start, changes[i]);
+    lowest = std::min(lowest, value(one));
+    for (std::size_t j = i + 1; j < changes.size(); ++j) lowest = std::min(lowest, value(toggled(one, changes[j])));
+  }
+  double here = 1e300;
+  for (const Met& met : found.best) {
+    if (met.sites != start) here = std::min(here, value(met.sites));
+  }
+  CHECK(check::near(here, lowest, 1e-6));
+}
+
+void polishing_does_not_depend_on_threads(const Sites& sites) {
+  const Curves curves(Cubic::box(low, high), 0.02, 0.5);
+  const Target target = curves.target(true);
+  std::vector<Indices> starts;
+  for (int k = 0; k < 5; ++k) {
+    const int b[3] = {1 + k % 2, 1, 1 + k % 3};
+    starts.push_back(Cubic::box(small, b));
+  }
+  const Vector rates(starts.size(), 0.5);
+  hpcpdf::PolishSettings settings;
+  settings.rounds = 5;
+  settings.least_bonds = 1;
+  settings.neighbours = 3;
+  const auto expected = hpcpdf::polish_all(sites, target, starts, rates, settings, 1);
+  for (const int threads : {2, 3}) {
+    CHECK(same(hpcpdf::polish_all(sites, target, starts, rates, settings, threads), expected));
+  }
+}
+
+template <class Error>
+bool throws(const std::function<void()>& call) {
+  try {
+    call();
+  } catch (const Error&) {
+    return true;
+  }
+  return false;
+}
+
+void misuse_is_refused(const Sites& sites) {
+  const Curves curves(Cubic::box(low, high), 0.0);
+  const Target target = curves.target();
+  const auto out_of_range = static_cast<std::int32_t>(sites.size());
+  for (const Indices& wrong : {Indices{-1}, Indices{out_of_range}, Indices{5, 5}}) {
+    CHECK(throws<std::invalid_argument>([&] { hpcpdf::walk(sites, target, {wrong}, 0.0, settings_of(1)); }));
+    CHECK(throws<std::invalid_argument>([&] { hpcpdf::polish(sites, target, wrong, 0.0, {}); }));
+    CHECK(throws<std::invalid_argument>([&] { hpcpdf::shell_counts(sites, wrong); }));
+  }
+  CHECK(throws<std::invalid_argument>([&] { hpcpdf::walk(sites, target, {}, 0.0, settings_of(1)); }));
+  auto none = settings_of(1);
+  none.powers.clear();
+  CHECK(throws<std::invalid_argument>([&] { hpcpdf::walk(sites, target, {Cubic::box(small, small)}, 0.0, none); }));
+  const Vector zeros(points, 0.0);
+  CHECK(throws<std::invalid_argument>(
+      [&] { Target(zeros.data(), curves.shells.data(), nullptr, cubic.classes.count, points, 0.0); }));
+  Cubic wrong;
+  wrong.neighbour[7] = out_of_range + 1;
+  CHECK(throws<std::invalid_argument>([&] { wrong.sites(); }));
+  wrong = Cubic();
+  wrong.classes.table.resize(20);
+  CHECK(throws<std::invalid_argument>([&] { wrong.sites(); }));
+  wrong = Cubic();
+  wrong.level[3] = -1;
+  CHECK(throws<std::invalid_argument>([&] { wrong.sites(); }));
+}
+
+void classes_of_measured_pairs() {
+  std::vector<double> distance;
+  const auto found = hpcpdf::classes_of_pairs(cubic.positions.data(), cubic.edge.size(), 50.0, 4.5, distance);
+  CHECK(found.count == distance.size());
+  CHECK(std::is_sorted(distance.begin(), distance.end()));
+  std::size_t k = 0;
+  for (int squared = 1; squared <= 20; ++squared) {
+    // Sums of three squares.
+    if (squared == 7 || squared == 15) continue;
+    CHECK(k < distance.size() && check::near(distance[k], std::sqrt(static_cast<double>(squared)), 1e-9));
+    CHECK(k < distance.size() && found.table[static_cast<std::size_t>(squared * 50)] == k);
+    ++k;
+  }
+  CHECK(distance.size() == k);
+}
+
+template <class T>
+bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0;
+}
+
+// Everything that the loops of one level give, for the same numbers.
+struct Outcome {
+  Indices counts;
+  std::vector<float> curve;
+  Vector numbers;
+
+  explicit Outcome(InstructionLevel level) {
+    const auto& loops = hpcpdf::lattice_kernels(level);
+    Numbers number(17);
+    for (const std::size_t n : {std::size_t{1}, wide - 1, wide, 3 * wide + 5}) {
+      std::vector<float> x(n + wide), y(n + wide), z(n + wide);
+      for (auto* axis : {&x, &y, &z}) {
+        for (std::size_t j = 0; j < n; ++j) (*axis)[j] = static_cast<float>(number(-3.0, 3.0));
+      }
+      const float a[3] = {0.3f, -0.2f, 0.9f};
+      std::vector<std::uint16_t> table(2000);
+      for (std::size_t c = 0; c < table.size(); ++c) table[c] = static_cast<std::uint16_t>(c % 31);
+      counts.resize(31, 0);
+      loops.count_pairs(x.data(), y.data(), z.data(), n, a, 7.3f, table.data(), n % 2 ? 1 : -1, counts.data());
+    }
+    constexpr std::size_t n_shells = 9;
+    for (const std::size_t length : {wide, 4 * wide, 7 * wide}) {
+      std::vector<float> shells(n_shells * length), data(length), bare(length), envelope(length), rho(length);
+      for (auto* values : {&shells, &data, &bare, &envelope, &rho}) {
+        for (float& value : *values) value = static_cast<float>(number(-1.0, 1.0));
+      }
+      const Indices which{4, 0, 8, 3, 3};
+      const std::vector<float> factor{1.0f, -3.0f, 17.0f, 0.5f, -2.0f};
+      std::vector<float> out(length);
+      loops.add_shells(shells.data(), length, which.data(), factor.data(), which.size(), bare.data(), out.data());
+      curve.insert(curve.end(), out.begin(), out.end());
+      hpcpdf::Moments m;
+      loops.moments(data.data(), bare.data(), envelope.data(), rho.data(), length, &m);
+      numbers.insert(numbers.end(), {m.along[0], m.along[1], m.squared[0], m.squared[1], m.squared[2]});
+      numbers.push_back(loops.misfit(data.data(), bare.data(), envelope.data(), rho.data(), length, 0.7f, -0.1f));
+
+      Vector columns(n_shells * length), v(length), result(n_shells), rows(n_shells * 6), table(6 * length);
+      for (auto* values : {&columns, &v, &rows, &table}) {
+        for (double& value : *values) value = number(-1.0, 1.0);
+      }
+      loops.products(columns.data(), n_shells, length, v.data(), result.data());
+      numbers.insert(numbers.end(), result.begin(), result.end());
+      Vector product(n_shells * length);
+      loops.multiply(rows.data(), n_shells, 6, table.data(), length, product.data());
+      numbers.insert(numbers.end(), product.begin(), product.end());
+      Vector left(v), right(columns.begin(), columns.begin() + static_cast<std::ptrdiff_t>(length));
+      loops.add_scaled(0.3, right.data(), length, left.data());
+      loops.rotate(0.6, -0.8, length, left.data(), right.data());
+      numbers.insert(numbers.end(), left.begin(), left.end());
+      numbers.insert(numbers.end(), right.begin(), right.end());
+      std::vector<const double*> starts;
+      for (std::size_t i = 0; i < 8; ++i) starts.push_back(&columns[i * length]);
+      loops.weighted_sum(starts.data(), rows.data(), 8, v.data(), length, left.data());
+      numbers.insert(numbers.end(), left.begin(), left.end());
+    }
+  }
+};
+
+void levels_give_the_same_bits() {
+  const Outcome expected(InstructionLevel::baseline);
+  for (const auto level : {InstructionLevel::avx2, InstructionLevel::avx512}) {
+    if (!hpcpdf::is_supported(level)) {
+      CHECK(throws<std::invalid_argument>([&] { hpcpdf::lattice_kernels(level); }));
+      continue;
+    }
+    const Outcome found(level);
+    CHECK(found.counts == expected.counts);
+    CHECK(same_bits(found.curve, expected.curve));
+    CHECK(same_bits(found.numbers, expected.numbers));
+  }
+}
+
+// The loops against sums in a plain order.
+void loops_do_what_they_say() {
+  const auto& loops = hpcpdf::lattice_kernels();
+  Numbers number(23);
+  constexpr std::size_t n = 6, length = 5 * wide;
+  Vector columns(n * length), v(length), out(n);
+  for (double& value : columns) value = number(-1.0, 1.0);
+  for (double& value : v) value = number(-1.0, 1.0);
+  loops.products(columns.data(), n, length, v.data(), out.data());
+  for (std::size_t c = 0; c < n; ++c) {
+    double sum = 0.0;
+    for (std::size_t p = 0; p < length; ++p) sum += columns[c * length + p] * v[p];
+    CHECK(check::near(out[c], sum, 1e-13 * static_cast<double>(length)));
+  }
+  std::vector<float> data(length), bare(length), envelope(length), rho(length);
+  for (auto* values : {&data, &bare, &envelope, &rho}) {
+    for (float& value : *values) value = static_cast<float>(number(-1.0, 1.0));
+  }
+  hpcpdf::Moments m;
+  loops.moments(data.data(), bare.data(), envelope.data(), rho.data(), length, &m);
+  double along[2] = {0.0, 0.0}, squared[3] = {0.0, 0.0, 0.0}, left = 0.0;
+  for (std::size_t p = 0; p < length; ++p) {
+    const double h = static_cast<double>(envelope[p]) * static_cast<double>(bare[p]), q = static_cast<double>(rho[p]);
+    const double g = static_cast<double>(data[p]);
+    along[0] += g * h;
+    along[1] += g * h * q;
+    squared[0] += h * h;
+    squared[1] += h * h * q;
+    squared[2] += h * h * q * q;
+    const double e = g - h * (0.7 - 0.1 * q);
+    left += e * e;
+  }
+  for (int k = 0; k < 2; ++k) CHECK(check::near(m.along[k], along[k], 1e-5 * static_cast<double>(length)));
+  for (int k = 0; k < 3; ++k) CHECK(check::near(m.squared[k], squared[k], 1e-5 * static_cast<double>(length)));
+  const double found = loops.misfit(data.data(), bare.data(), envelope.data(), rho.data(), length, 0.7f, -0.1f);
+  CHECK(check::near(found, left, 1e-5 * static_cast<double>(length)));
+}
+
+}  // namespace
+
+int main() {
+  const Sites sites = cubic.sites();
+  counts_are_those_of_all_pairs(sites);
+  walks_say_the_truth(sites);
+  a_walk_finds_a_box(sites);
+  shapes_say_the_truth(sites);
+  // With more changes than shells, and with fewer.
+  polishing_takes_the_best_change(sites, 0.0, 1);
+  polishing_takes_the_best_change(sites, 0.05, 1);
+  polishing_takes_the_best_change(sites, 0.05, 2);
+  polishing_does_not_depend_on_threads(sites);
+  misuse_is_refused(sites);
+  classes_of_measured_pairs();
+  levels_give_the_same_bits();
+  loops_do_what_they_say();
+  return check::failures;
+}
