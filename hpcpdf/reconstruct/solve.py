@@ -168,7 +168,7 @@ class _Solver:
             raise DataError(f"{self.pdf.source}: no particle was found that agrees with the PDF at all")
         candidates = self._candidates(weighed, top, refine)
         posterior = _posterior(weighed)
-        self._notes_on_bond(candidates[0])
+        self._notes_on_bond(weighed[0].search.widths.bond)
         word = verdict(candidates, self.pdf.qmin, self.pdf.qmax, posterior)
         if sphere is not None and sphere.bulk:
             word = "poor"
@@ -195,11 +195,11 @@ class _Solver:
         family = fit.family if fit.family in ("hcp", "bcc", "sc") else "fcc"
         return fit_sphere(self.data, family, fit.widths)
 
-    def _notes_on_bond(self, best: Candidate) -> None:
-        off = best.nn_mean / self.expected_bond - 1.0
+    def _notes_on_bond(self, bond: float) -> None:
+        off = bond / self.expected_bond - 1.0
         if abs(off) > _OTHER_BOND:
             self.notes.append(
-                f"bond length {best.nn_mean:.3f} Å is {abs(off):.0%} {'above' if off > 0 else 'below'} that of "
+                f"bond length {bond:.3f} Å is {abs(off):.0%} {'above' if off > 0 else 'below'} that of "
                 f"{self.element} ({self.expected_bond:.3f} Å): check the element"
             )
 
