@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hpcpdf.lattice.bounds import FamilyFit
 from hpcpdf.lattice.model import profile
+from hpcpdf.lattice.prior import BOND_COST, DEFECT_COST, defects
 from hpcpdf.lattice.search import FamilySearch, Met
 from hpcpdf.lattice.shells import PdfData
 from hpcpdf.lattice.sphere import fit_sphere
@@ -19,12 +20,6 @@ Floats = NDArray[np.float64]
 
 MOVES = {"quick": 1.0e5, "normal": 1.0e6, "thorough": 5.0e6}
 """Moves that an effort is worth, of particles of about a hundred atoms; larger ones move at a higher price."""
-
-BOND_COST = 1.0
-"""Logarithm of the odds against a structure for every bond that it misses beyond what is usual for its size.
-
-Below 0.3 a measured PDF is explained by loose atoms, above 1 nothing changes but that particles become rounder.
-"""
 
 _SHARPNESS = 0.15
 """Families share the moves by exp(−sharpness · difference in BIC)."""
@@ -57,6 +52,12 @@ class Weighed:
     misfit: float
     rw: float
     probability: float
+
+
+def _likeliest(
+    found: list[tuple[FamilySearch, Met, float, float, float]], count: int
+) -> list[tuple[FamilySearch, Met, float, float, float]]:
+    return sorted(found, key=lambda item: -item[4])[:count]
 
 
 def rounding(data: PdfData) -> float:
@@ -151,12 +152,13 @@ def explore(
 def weigh(data: PdfData, searches: Sequence[FamilySearch]) -> list[Weighed]:
     """The structures met, likeliest first, with their probabilities.
 
-    Noise of unknown size σ in the independent values of a PDF makes the likelihood misfit^(−n/2); a structure is the
-    less likely by `BOND_COST` for every bond that it misses beyond what is usual. Structures that no walk met have no
-    share.
+    Noise of unknown size σ in the independent values of a PDF makes the likelihood misfit^(−n/2). A structure is the
+    less likely by `BOND_COST` for every bond that it misses beyond what is usual, and by `DEFECT_COST` for every defect
+    of its facets. Structures that no walk met have no share.
     """
     found: list[tuple[FamilySearch, Met, float, float, float]] = []
-    n = data.independent
+    # The scale, bond length, U and perhaps δ2 and qdamp are spent on every structure.
+    n = data.independent - (4.0 if data.qdamp is not None else 5.0)
     floor = rounding(data) ** 2
     for search in searches:
         mets = sorted(search.pool.values(), key=lambda met: met.value)
@@ -170,6 +172,13 @@ def weigh(data: PdfData, searches: Sequence[FamilySearch]) -> list[Weighed]:
             found.append((search, met, m, w, likelihood))
     if not found:
         return []
+    # Defects cost: whatever could be likely without any is looked at.
+    top = max(item[4] - DEFECT_COST * defects(item[0].template, item[1].sites) for item in _likeliest(found, 20))
+    found = [
+        (*item[:4], item[4] - DEFECT_COST * defects(item[0].template, item[1].sites))
+        for item in found
+        if item[4] > top + math.log(_NEGLIGIBLE)
+    ]
     top = max(item[4] for item in found)
     weights = np.exp(np.array([item[4] for item in found]) - top)
     weights[weights < _NEGLIGIBLE] = 0.0

@@ -21,6 +21,8 @@ Ints = NDArray[np.int32]
 POWERS = (5.0, 8.0, 13.0)
 """Temperatures of the facet walks, as powers of the misfit: by the ablation of `benchmarks/quality/structures`."""
 MIXED_POWERS = (8.0, 14.0, 25.0)
+COLD_POWERS = (8.0, 20.0, 50.0)
+"""The same where there is noise: up to what the noise itself leaves likely."""
 FACETS = (1.0, 0.0, 0.0, 0.0)
 MIXED = (0.35, 0.35, 0.15, 0.15)
 """Shares of facets, atoms, rows and terraces among the moves."""
@@ -36,6 +38,8 @@ _KEEP = 3000
 """Structures kept of a family."""
 _TRUSTED = 6.0
 """Misfit of a structure, in those of free shells, up to which it may say what the widths are."""
+_CLEAN = 2e-6
+"""Misfit of free shells below which the data hold no noise to speak of."""
 _ROOM = 1.5
 """Bond lengths around the largest particle that a template leaves."""
 _TYPICAL = 120
@@ -121,7 +125,9 @@ class FamilySearch:
         self._next_start = 0
         self._cycle = 0
         self._radius = 0.75 * diameter + _ROOM
-        self._weights = (data.r / data.r[-1]) ** 2
+        # Far shells tell shapes apart; where there is noise, it says how much each point is worth.
+        self._clean = fit.misfit < _CLEAN
+        self._weights = (data.r / data.r[-1]) ** 2 if self._clean else data.whitening()
         self._set_template()
 
     def _set_template(self) -> None:
@@ -244,7 +250,10 @@ class FamilySearch:
         some = [self._starts[(self._next_start + k) % len(self._starts)] for k in range(count)]
         self._next_start += count
         starts = [[met.sites for met in some[k::_WALKS]] for k in range(_WALKS)]
-        self._walk(starts, POWERS, FACETS, self._convex)
+        if self._clean:
+            self._walk(starts, POWERS, FACETS, self._convex)
+        else:
+            self._walk(starts, COLD_POWERS, FACETS, self._convex, keep=300)
 
     def _walk_mixed(self) -> None:
         best = sorted(self.pool.values(), key=lambda met: met.value)[: _WALKS * len(MIXED_POWERS)]
@@ -284,7 +293,11 @@ class FamilySearch:
         )
         for result in results:
             self._note([_met(found) for found in result["best"]], into)
-            self.moves += result["steps"] * max(1.0, (size / _TYPICAL)) ** 1.67
+            self.moves += result["steps"] * self._price(size)
+
+    def _price(self, size: float) -> float:
+        """Cost of a move of a particle of so many atoms, in those of a hundred on a lattice of few shells."""
+        return float(max(1.0, (size / _TYPICAL)) ** 1.67 * (1.0 + len(self.template.distance) / 1500.0))
 
     def _polish(self) -> None:
         fresh = [met for met in self._convex.values() if met.key not in self._polished]
@@ -316,7 +329,7 @@ class FamilySearch:
         for result in results:
             self._note([_met(found) for found in result["best"]], self.pool)
             # A pair of changes costs about a fiftieth of a move of the walk.
-            self.moves += 0.02 * result["steps"]
+            self.moves += 0.02 * result["steps"] * (1.0 + len(template.distance) / 300.0)
 
     def _note(self, mets: Sequence[Met], also: dict[int, Met]) -> None:
         for met in mets:

@@ -68,6 +68,10 @@ class Template:
         Outward normals of the facets.
     kinds : (F,)
         Facets that symmetry makes alike.
+    neighbours : (S, M)
+        Sites next to each site, padded with S.
+    levels : (S, F)
+        Layer of each facet that a site lies in, counted outwards.
     """
 
     family: str
@@ -83,6 +87,7 @@ class Template:
     normals: Floats = field(repr=False)
     kinds: Ints = field(repr=False)
     neighbours: Ints = field(repr=False)
+    levels: NDArray[np.int16] = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.sites)
@@ -170,6 +175,7 @@ def _template(family: str, radius: float, longest: float) -> Template:
         normals=normals,
         kinds=kinds,
         neighbours=neighbours,
+        levels=np.ascontiguousarray(levels.T.astype(np.int16)),
     )
 
 
