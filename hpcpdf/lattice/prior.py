@@ -9,16 +9,16 @@ from hpcpdf.lattice.template import Template
 
 Ints = NDArray[np.int32]
 
-BOND_COST = 1.0
+BOND_COST = 0.5
 """Logarithm of the odds against a structure for every bond that it misses beyond what is usual for its size.
 
 Below 0.3 a measured PDF is explained by loose atoms, above 1 nothing changes but that particles become rounder.
 """
 
-DEFECT_COST = 4.0
+DEFECT_COST = 5.5
 """Logarithm of the odds against every atom that is missing from, or sits upon, a body of facets.
 
-A surface of a hundred sites has a hundred places for a defect, as likely together as none at all: log 100 less a little.
+A surface of a hundred sites has two hundred places where an atom may go or come: log 200, about.
 """
 
 
