@@ -8,6 +8,7 @@ are found by the same misfit (variable projection, Golub & Pereyra 1973), withou
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,11 +20,15 @@ from hpcpdf.lattice.template import shell_distances
 
 Floats = NDArray[np.float64]
 
+FAMILIES = ("fcc", "hcp", "bcc", "sc", "decahedron", "icosahedron")
+"""Families that a PDF is asked for unless said otherwise: a twin's shells hold those of fcc, hcp and sc."""
+
 BONDS = (1.8, 4.0)
 """Nearest-neighbour distances that are looked for, Å."""
 _U_START = 0.006
 _U_LIMITS = (0.0005, 0.06)
 _DELTA2_LIMITS = (0.0, 6.0)
+_QDAMP_LIMITS = (0.0, 0.09)
 _NEAR = 8.0
 """The first look at bond lengths goes up to here, Å."""
 _COARSE = 0.009
@@ -32,6 +37,23 @@ _ENOUGH = 1e-5
 """Shells that would explain less than this share of what is left (squared) are left out."""
 _PEAK = 0.3
 """Maxima of G above this share of the highest one nearby may be the first peak."""
+_FIRST_PEAK = {"bcc": (-0.08, 0.02), "icosahedron": (-0.06, 0.01), "decahedron": (-0.03, 0.015)}
+"""Bond lengths to look at, from the first peak: shells beside the first one draw its maximum outwards."""
+_FIRST_PEAK_USUAL = (-0.02, 0.02)
+_MOST_PAIRS = 15.0
+"""Pairs in one shell per bond at most: connected particles have about as many bonds as atoms, and shells 24 atoms."""
+_FINE = 0.03
+"""Shells closer than this, Å, are left to those on both sides: to second order, their PDF is a mixture of these."""
+_SAME = 5e-4
+"""Distances closer than this, in bond lengths, are the same."""
+_FLOOR = 1e-5
+"""Misfit per degree of freedom below which data are exact: R_w of 0.003."""
+_HOPELESS = 100.0
+"""A family is given up that would not come within this BIC of the best."""
+_STEPS = 12
+"""At most, in one descent."""
+_DONE = 1e-5, 1e-8
+"""A descent ends when a step promises less, relative and absolute."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +72,10 @@ class FamilyFit:
     columns : int
         Shells with pairs.
     bic : float
-        n log misfit + log n (columns + parameters).
+        n log s² + log n (columns + parameters), with s² = misfit n/(n − columns), what is left per degree of freedom,
+        of n independent points: by the misfit itself, families of many shells would win by following the noise.
+    uncertainty : float
+        How much lower `rw` might still go, where the descent was given up early.
     counts : (C,)
         Relative numbers of pairs.
     distance : (C,)
@@ -63,6 +88,7 @@ class FamilyFit:
     widths: Widths
     columns: int
     bic: float
+    uncertainty: float
     counts: Floats = field(repr=False)
     distance: Floats = field(repr=False)
 
@@ -84,177 +110,335 @@ def first_peaks(data: PdfData) -> list[float]:
     return [float(place) for place in places[np.argsort(-here, kind="stable")]]
 
 
+def _thinned(distance: Floats, gap: float) -> Floats:
+    """Distances among which every other one has neighbours at most `gap` apart, ascending."""
+    distance = np.sort(distance)
+    if not np.any(distance[2:] - distance[:-2] <= gap):
+        return distance
+    kept = [0]
+    reached = (np.searchsorted(distance, distance + gap, side="right") - 1).tolist()
+    while kept[-1] < len(distance) - 1:
+        kept.append(max(reached[kept[-1]], kept[-1] + 1))
+    return distance[kept]
+
+
+BOND, U, DELTA2, QDAMP = range(4)
+"""Places of log bond, log U, δ2 and 1000 qdamp² in what is fitted."""
+_LOW = np.array([math.log(BONDS[0]), math.log(_U_LIMITS[0]), _DELTA2_LIMITS[0], 1000.0 * _QDAMP_LIMITS[0] ** 2])
+_HIGH = np.array([math.log(BONDS[1]), math.log(_U_LIMITS[1]), _DELTA2_LIMITS[1], 1000.0 * _QDAMP_LIMITS[1] ** 2])
+_LONGEST = np.array([0.01, 0.5, 1.0, 0.8])
+"""Steps at most."""
+_LEAST = np.array([20.0, 0.02, 0.002, 0.002])
+"""Curvature at least, times the misfit: where shells of any distance are at hand, linear theory sees no slope left."""
+
+
+def _widths(theta: Floats) -> Widths:
+    return Widths(
+        bond=math.exp(theta[BOND]),
+        u=math.exp(theta[U]),
+        delta2=float(theta[DELTA2]),
+        qdamp=math.sqrt(max(float(theta[QDAMP]), 0.0) / 1000.0),
+    )
+
+
 class _Problem:
     """Non-negative least squares of one PDF by one family's shells."""
 
-    def __init__(self, data: PdfData, distance: Floats, weights: Floats, qdamp: float) -> None:
-        self._data = data
-        self._weights = data.padded(weights * data.envelope(qdamp))
-        self.target = data.padded(weights * data.g)
+    def __init__(self, data: PdfData, distance: Floats, u: float) -> None:
+        self.data, self.distance = data, distance
+        self.grid = data.grid(u)
+        self._whitening = data.whitening()
+        self.target = data.padded(self._whitening * data.g)
         self.size = float(np.linalg.norm(self.target))
-        self._all = distance
+        self._by_qdamp = data.padded(-0.5e-3 * data.r**2)
         self.used: list[int] = []
         self.counts = np.zeros(0)
 
-    def shells(self, bond: float) -> Floats:
-        """Distances that matter at a bond length, in Å."""
-        return np.asarray(self._all[self._all * bond < self._data.r[-1] + 1.5] * bond)
-
-    def columns(self, distances: Floats, u: float, delta2: float) -> Floats:
-        return self._data.columns(distances, u, delta2, self._weights)
-
-    def __call__(self, bond: float, u: float, delta2: float, warm: bool = True) -> float:
-        """Norm of what is left, as a share of the data's."""
-        columns = self.columns(self.shells(bond), u, delta2)
-        start = [c for c in self.used if c < len(columns)] if warm else []
-        self.counts, used, left = _core.nnls(columns, self.target, _ENOUGH, start)
-        self.used = list(used)
-        return left / self.size
-
-    def step(self, theta: Floats, free: list[int], left: float, damping: float) -> Floats:
-        """Change of (log bond, log u, δ2) that linear theory asks for."""
-        bond, u, delta2 = math.exp(theta[0]), math.exp(theta[1]), float(theta[2])
+    def __call__(self, theta: Floats) -> tuple[float, Floats]:
+        """What is left of the data, as a share of their squares, and its gradient."""
+        at = _widths(theta)
+        weights = self.data.padded(self._whitening * self.data.envelope(at.qdamp))
+        distances = self.distance[self.distance * at.bond < self.data.r[-1] + 1.5] * at.bond
+        columns = self.data.columns(distances, at.u, at.delta2, weights, self.grid)
+        start = [c for c in self.used if c < len(columns)]
+        self.counts, self.used, left = _core.nnls(columns, self.target, _ENOUGH, start)
         used = np.array(self.used, dtype=np.intp)
         x = self.counts[used]
-        distances = self._all[used] * bond
-        here = self.columns(distances, u, delta2)
-        residual = self.target - x @ here
-        slopes = self._data.slopes(distances, x, u, delta2, self._weights)[free]
-        basis, _ = np.linalg.qr(here.T)
-        slope = slopes.T
-        slope = slope - basis @ (basis.T @ slope)
-        normal = slope.T @ slope
-        normal[np.diag_indices(len(free))] *= 1.0 + damping
-        normal[np.diag_indices(len(free))] += 1e-14 * self.size**2
-        change = np.zeros(3)
-        change[free] = np.linalg.solve(normal, slope.T @ residual)
+        self._columns = columns[used]
+        model = x @ self._columns
+        # The counts are at their best, so that only the direct change counts.
+        slopes = self.data.slopes(distances[used], x, at.u, at.delta2, weights, self.grid)
+        self._slopes = np.concatenate([slopes, [self._by_qdamp * model]])
+        return (left / self.size) ** 2, -2.0 / self.size**2 * (self._slopes @ (self.target - model))
+
+    def curvature(self) -> Floats:
+        """Hessian to first order, (4, 4), at the last place and with the shells in use there."""
+        basis, _ = np.linalg.qr(self._columns.T)
+        slopes = self._slopes.T - basis @ (basis.T @ self._slopes.T)
+        return np.asarray(2.0 / self.size**2 * (slopes.T @ slopes))
+
+
+class _Descent:
+    """Quasi-Newton steps down the misfit, whose gradient is continuous and whose curvature jumps with the shells."""
+
+    def __init__(self, problem: _Problem, theta: Floats) -> None:
+        self.problem = problem
+        self.theta = np.clip(theta, _LOW, _HIGH)
+        self.value, self.gradient = problem(self.theta)
+        self.curvature = problem.curvature() + np.diag(_LEAST * max(self.value, 1e-4))
+        self.counts, self.used = problem.counts, problem.used
+        self.promise = math.inf
+        """What the last step was to win, before it was made."""
+
+    def run(self, free: Sequence[int], steps: int = _STEPS, enough: float = _DONE[0]) -> None:
+        """Goes on until a step promises too little."""
+        for _ in range(steps):
+            self.step(free)
+            if self.promise < enough * self.value + _DONE[1]:
+                return
+
+    def step(self, free: Sequence[int]) -> None:
+        change = np.clip(self.theta + self._newton(free), _LOW, _HIGH) - self.theta
+        self.promise = max(0.0, float(-(self.gradient @ change) - 0.5 * change @ self.curvature @ change))
+        if self.promise == 0.0:
+            return
+        value, gradient = self.problem(self.theta + change)
+        self._learn(change, gradient - self.gradient)
+        if value < self.value:
+            self.theta, self.value, self.gradient = self.theta + change, value, gradient
+            self.counts, self.used = self.problem.counts, self.problem.used
+
+    @property
+    def place(self) -> tuple[Floats, float, Floats, Floats, list[int]]:
+        """Where it is, to come back to."""
+        return self.theta, self.value, self.gradient, self.counts, self.used
+
+    @place.setter
+    def place(self, place: tuple[Floats, float, Floats, Floats, list[int]]) -> None:
+        self.theta, self.value, self.gradient, self.counts, self.used = place
+
+    def _newton(self, free: Sequence[int]) -> Floats:
+        at = [
+            k
+            for k in free
+            if not (self.theta[k] <= _LOW[k] and self.gradient[k] > 0.0)
+            and not (self.theta[k] >= _HIGH[k] and self.gradient[k] < 0.0)
+        ]
+        change = np.zeros(len(self.theta))
+        if at:
+            change[at] = -np.linalg.solve(self.curvature[np.ix_(at, at)], self.gradient[at])
+            change *= min(1.0, 1.0 / max(float(np.max(np.abs(change) / _LONGEST)), 1e-30))
         return change
 
+    def _learn(self, s: Floats, y: Floats) -> None:
+        """BFGS, from steps that were not taken as well."""
+        bs = self.curvature @ s
+        sbs, along = float(s @ bs), float(s @ y)
+        if along < 0.1 * sbs:
+            # Powell's damping keeps it positive.
+            share = 0.9 * sbs / (sbs - along)
+            y, along = share * y + (1.0 - share) * bs, 0.1 * sbs
+        self.curvature = self.curvature - np.outer(bs, bs) / sbs + np.outer(y, y) / along
 
-def fit_family(
-    data: PdfData, family: str, *, free_delta2: bool = True, qdamp: float | None = None, rounds: int = 12
-) -> FamilyFit | None:
-    """Bond length, U and δ2 at which a family does best, and how well that is.
+
+class _Family:
+    """One family on the way to its fit."""
+
+    def __init__(self, data: PdfData, family: str, shortest: float) -> None:
+        """With bond lengths from `shortest` on, Å."""
+        self.data, self.family = data, family
+        self.free: tuple[int, ...] = (BOND, U)
+        self.descent: _Descent
+        self._distance = _thinned(shell_distances(family, (data.r[-1] + 1.5) / shortest), _FINE / shortest)
+
+    def look_near(self, near: PdfData, peaks: Sequence[float], start: Floats) -> bool:
+        """Bond length and U from the first few ångström; False if there is none to look at."""
+        low, high = _FIRST_PEAK.get(self.family, _FIRST_PEAK_USUAL)
+        offsets = 1.0 + np.linspace(low, high, round((high - low) / _COARSE) + 1)
+        bonds = np.outer(peaks, offsets).ravel()
+        bonds = bonds[(bonds >= BONDS[0]) & (bonds <= BONDS[1])]
+        if not bonds.size:
+            return False
+        problem = _Problem(near, self._distance, math.exp(start[U]))
+        found = []
+        for bond in bonds.tolist():
+            value, _ = problem(np.array([math.log(bond), *start[1:]]))
+            found.append((not self._has_bonds(problem), value, bond))
+        self.descent = _Descent(problem, np.array([math.log(min(found)[2]), *start[1:]]))
+        self.descent.run(self.free, steps=4, enough=1e-3)
+        return True
+
+    @staticmethod
+    def _has_bonds(problem: _Problem) -> bool:
+        bonds = problem.distance[: len(problem.counts)] < 1.2
+        return float(problem.counts.max(initial=0.0)) <= _MOST_PAIRS * float(problem.counts[bonds].sum())
+
+    def look_far(self, theta: Floats) -> None:
+        """Begins with all of the data."""
+        self.descent = _Descent(_Problem(self.data, self._distance, _widths(theta).u), theta)
+
+    def run(self, best: float) -> None:
+        """Down to the bottom, or to where a `best` BIC is out of reach."""
+        for done in range(_STEPS):
+            self.descent.step(self.free)
+            if self.descent.promise < _DONE[0] * self.descent.value + _DONE[1]:
+                return
+            if done > 0 and self.bic(self.descent.value - 2.0 * self.descent.promise) > best + _HOPELESS:
+                return
+
+    def set_free(self, place: int) -> None:
+        """Frees one more parameter if that lowers the BIC."""
+        descent, before = self.descent, self.bic()
+        if place in self.free or self._promise(place) <= 0.0:
+            return
+        # Curvature is known from afar only: twice what is promised may be won.
+        if self.bic(descent.value - 2.0 * self._promise(place)) + math.log(self.data.independent) > before:
+            return
+        kept, self.free = (self.free, descent.place), (*self.free, place)
+        descent.run(self.free)
+        if self.bic() > before:
+            self.free, descent.place = kept
+
+    def drop(self, place: int, value: float) -> None:
+        """Fixes a parameter at a value if that lowers the BIC."""
+        if place not in self.free:
+            return
+        before, descent, free = self.bic(), self.descent, self.free
+        theta = descent.theta.copy()
+        theta[place] = value
+        self.free = tuple(k for k in free if k != place)
+        self.look_far(theta)
+        self.descent.run(self.free)
+        if self.bic() > before:
+            self.free, self.descent = free, descent
+
+    def finish(self) -> None:
+        """On the Q grid of the U that was found."""
+        if self.data.grid(_widths(self.descent.theta).u) != self.descent.problem.grid:
+            self.look_far(self.descent.theta)
+            self.descent.run(self.free)
+
+    def bic(self, value: float | None = None) -> float:
+        n, columns = self.data.independent, len(self.descent.used)
+        freedom = max(1.0 - columns / n, 1.0 / n)
+        left = max(self.descent.value if value is None else value, 0.0)
+        return n * math.log(left / freedom + _FLOOR) + math.log(n) * (columns + len(self.free))
+
+    def fit(self, more: Sequence[int]) -> FamilyFit:
+        """What was found; parameters `more` may yet be freed."""
+        descent, problem, widths = self.descent, self.descent.problem, _widths(self.descent.theta)
+        distance = self._distance[: len(descent.counts)]
+        columns = self.data.columns(
+            distance * widths.bond,
+            widths.u,
+            widths.delta2,
+            self.data.padded(self.data.envelope(widths.qdamp)),
+            problem.grid,
+        )
+        g = self.data.padded(self.data.g)
+        left = _core.nnls(columns, g, _ENOUGH, descent.used)[2]
+        rw = left / float(np.linalg.norm(g))
+        promise = descent.promise + sum(self._promise(place) for place in more if place not in self.free)
+        # R_w falls with the root of the misfit.
+        lower = max(descent.value - 2.0 * promise, 0.0)
+        return FamilyFit(
+            family=self.family,
+            rw=rw,
+            misfit=descent.value,
+            widths=widths,
+            columns=len(descent.used),
+            bic=self.bic(),
+            uncertainty=rw * (1.0 - math.sqrt(lower / max(descent.value, 1e-300))),
+            counts=descent.counts,
+            distance=distance,
+        )
+
+    def _promise(self, place: int) -> float:
+        """What freeing one more parameter promises, to second order."""
+        descent = self.descent
+        slope, curvature = float(descent.gradient[place]), float(descent.curvature[place, place])
+        room = float((_HIGH if slope < 0.0 else _LOW)[place] - descent.theta[place])
+        change = min(-slope / curvature, room, key=abs)
+        return -(slope * change + 0.5 * curvature * change**2)
+
+
+def fit_families(
+    data: PdfData, families: Sequence[str] = FAMILIES, *, free_delta2: bool = True, qdamp: float | None = None
+) -> list[FamilyFit]:
+    """What each of several families can do at best, the lowest BIC first.
+
+    The most promising family tells the others where δ2 and qdamp are; those that cannot win are left before the bottom
+    (`FamilyFit.uncertainty`).
 
     Parameters
     ----------
     data
         The PDF.
-    family
-        One of `hpcpdf.lattice.template.LATTICES`.
+    families
+        Of `hpcpdf.lattice.template.LATTICES`.
     free_delta2
-        Also look for correlated motion; it stays zero where it brings nothing.
+        Also look for correlated motion; it stays zero where the BIC is no lower with it.
     qdamp
-        1/Å; None: what the data say, or a usual one.
-    rounds
-        Steps from each start at most.
+        1/Å; None: what the data say, or else one that is fitted, too, where that lowers the BIC.
 
     Returns
     -------
-    FamilyFit or None
-        None if no peak lies where a first peak may be.
+    list of FamilyFit
+        Empty if no peak lies where a first peak may be.
     """
-    if qdamp is None:
-        qdamp = QDAMP_GUESS if data.qdamp is None else data.qdamp
+    known = data.qdamp if qdamp is None else qdamp
     peaks = first_peaks(data)
     if not peaks:
-        return None
-    starts = _look_near(data, family, peaks, qdamp)
-    reach = data.r[-1] + 1.5
-    best: FamilyFit | None = None
-    for bond in starts:
-        distance = shell_distances(family, reach / (0.9 * bond))
-        problem = _Problem(data, distance, data.whitening(), qdamp)
-        found = _descend(problem, bond, free_delta2, rounds)
-        fit = _family_fit(data, family, distance, problem, found, qdamp)
-        if best is None or fit.misfit < best.misfit:
-            best = fit
-    return best
-
-
-def _look_near(data: PdfData, family: str, peaks: list[float], qdamp: float) -> list[float]:
-    """Bond lengths worth a closer look, from the first few ångström."""
+        return []
     part = data.r <= max(_NEAR, 2.5 * peaks[0])
     near = PdfData(data.r[part], data.g[part], data.params, data.qdamp)
-    offsets = np.arange(-6, 7) * _COARSE
-    bonds = np.unique(np.round(np.concatenate([np.outer(peaks, 1.0 + offsets).ravel()]), 6))
-    bonds = bonds[(bonds >= BONDS[0]) & (bonds <= BONDS[1])]
-    if not bonds.size:
-        return []
-    distance = shell_distances(family, (near.r[-1] + 1.5) / float(bonds.min()))
-    problem = _Problem(near, distance, near.whitening(), qdamp)
-    left = np.array([problem(float(bond), _U_START, 0.0) for bond in bonds])
-    order = np.argsort(left, kind="stable")
-    chosen: list[float] = []
-    for k in order.tolist():
-        if left[k] > 1.6 * left[order[0]] + 0.02:
-            break
-        if all(abs(bonds[k] / other - 1.0) > 2.5 * _COARSE for other in chosen):
-            chosen.append(float(bonds[k]))
-        if len(chosen) == 2:
-            break
-    return chosen
+    start = np.array([0.0, math.log(_U_START), 0.0, 1000.0 * (QDAMP_GUESS if known is None else known) ** 2])
+    more = ([DELTA2] if free_delta2 else []) + ([QDAMP] if known is None else [])
+    shortest = max(BONDS[0], 0.9 * min(peaks))
+    racing = [family for name in families if (family := _Family(data, name, shortest)).look_near(near, peaks, start)]
+    racing.sort(key=lambda family: family.descent.value)
+    best: _Family | None = None
+    for family in racing:
+        theta = family.descent.theta
+        if best is not None:
+            theta = np.array([*theta[:DELTA2], *best.descent.theta[DELTA2:]])
+            family.free = best.free
+        family.look_far(theta)
+        family.run(math.inf if best is None else best.bic())
+        if best is None or family.bic() < best.bic() + _HOPELESS:
+            for place in more:
+                family.set_free(place)
+            family.finish()
+            family.drop(DELTA2, 0.0)
+        if best is None or family.bic() < best.bic():
+            best = family
+    return sorted((family.fit(more) for family in racing), key=lambda fit: fit.bic)
 
 
-def _descend(problem: _Problem, bond: float, free_delta2: bool, rounds: int) -> tuple[float, float, float, float]:
-    """(left, bond, u, delta2) at the end of a Levenberg–Marquardt descent."""
-    low = np.array([math.log(BONDS[0]), math.log(_U_LIMITS[0]), _DELTA2_LIMITS[0]])
-    high = np.array([math.log(BONDS[1]), math.log(_U_LIMITS[1]), _DELTA2_LIMITS[1]])
-    theta = np.array([math.log(bond), math.log(_U_START), 0.0])
-    left = problem(bond, _U_START, 0.0)
-    damping = 1e-3
-    for _ in range(rounds):
-        counts, used = problem.counts, problem.used
-        free = [0, 1, 2] if free_delta2 else [0, 1]
-        change = problem.step(theta, free, left, damping)
-        trial = np.clip(theta + np.clip(change, [-0.02, -0.7, -1.5], [0.02, 0.7, 1.5]), low, high)
-        value = problem(math.exp(trial[0]), math.exp(trial[1]), float(trial[2]))
-        if value < left:
-            done = left - value < 1e-5 * left + 1e-9
-            theta, left, damping = trial, value, damping * 0.2
-            if done:
-                break
-        else:
-            problem.counts, problem.used = counts, used
-            if damping > 1e3:
-                break
-            damping *= 12.0
-    return left, math.exp(theta[0]), math.exp(theta[1]), float(theta[2])
+def fit_family(data: PdfData, family: str, *, free_delta2: bool = True, qdamp: float | None = None) -> FamilyFit | None:
+    """Bond length, U and δ2 at which one family does best, and how well that is: `fit_families` of one, or None."""
+    fits = fit_families(data, (family,), free_delta2=free_delta2, qdamp=qdamp)
+    return fits[0] if fits else None
 
 
-def _family_fit(
-    data: PdfData,
-    family: str,
-    distance: Floats,
-    problem: _Problem,
-    found: tuple[float, float, float, float],
-    qdamp: float,
-) -> FamilyFit:
-    left, bond, u, delta2 = found
-    counts = problem.counts
-    shells = problem.shells(bond)
-    g = counts @ data.columns(shells, u, delta2, data.padded(data.envelope(qdamp)))
-    g = g[: len(data.r)]
-    along = float(g @ data.g)
-    rw2 = 1.0 - along * along / max(float(g @ g) * float(data.g @ data.g), 1e-300)
-    n = data.independent
-    active = int(np.count_nonzero(counts))
-    bic = n * math.log(max(left, 1e-9) ** 2) + math.log(n) * (active + (3 if delta2 > 0.0 else 2))
-    return FamilyFit(
-        family=family,
-        rw=math.sqrt(max(rw2, 0.0)),
-        misfit=left**2,
-        widths=Widths(bond, u, delta2, qdamp),
-        columns=active,
-        bic=bic,
-        counts=counts,
-        distance=distance[: len(shells)],
-    )
+def families_with(distances: Floats, families: Sequence[str] = FAMILIES) -> tuple[str, ...]:
+    """Families that have all of a particle's distances: no PDF can tell which of them it belongs to by its shells.
 
+    A block of a few atoms of ``sc`` has distances of ``fcc`` only, and the other way round.
 
-def fit_families(
-    data: PdfData, families: tuple[str, ...] = ("fcc", "hcp", "bcc", "sc", "decahedron", "icosahedron")
-) -> list[FamilyFit]:
-    """Fits of families, the lowest BIC first."""
-    fits = [fit for fit in (fit_family(data, family) for family in families) if fit is not None]
-    return sorted(fits, key=lambda fit: fit.bic)
+    Parameters
+    ----------
+    distances
+        Of pairs, in any unit; the shortest one is the bond.
+    families
+        Of `hpcpdf.lattice.template.LATTICES`.
+    """
+    distances = np.unique(np.round(distances / np.min(distances), 4))
+    found = []
+    for family in families:
+        shells = np.sort(shell_distances(family, 1.01 * float(distances[-1])))
+        after = np.clip(np.searchsorted(shells, distances), 1, len(shells) - 1)
+        away = np.minimum(np.abs(shells[after] - distances), np.abs(shells[after - 1] - distances))
+        if float(away.max()) < _SAME:
+            found.append(family)
+    return tuple(found)

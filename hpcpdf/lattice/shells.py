@@ -94,17 +94,28 @@ class PdfData:
         out[: len(self.r)] = values
         return out
 
-    def columns(self, distances: Floats, u: float, delta2: float, weights: Floats) -> Floats:
-        """φ of shells at `distances` (C,), Å, without the envelope of qdamp, times padded `weights`; (C, points)."""
-        grid = self.grid(u)
+    def columns(self, distances: Floats, u: float, delta2: float, weights: Floats, grid: Grid | None = None) -> Floats:
+        """φ of shells at `distances` (C,), Å, without the envelope of qdamp, times padded `weights`; (C, points).
+
+        `grid` is that of `u` unless given: a search whose U moves keeps its waves by keeping one.
+        """
+        grid = grid or self.grid(u)
         damping = u * self._sharpening(distances, delta2) * grid.qstep**2
         return self._waves_of(grid).columns(
             distance=distances, damping=damping, weight=2.0 / math.pi * grid.qstep * weights
         )
 
-    def slopes(self, distances: Floats, counts: Floats, u: float, delta2: float, weights: Floats) -> Floats:
+    def slopes(
+        self,
+        distances: Floats,
+        counts: Floats,
+        u: float,
+        delta2: float,
+        weights: Floats,
+        grid: Grid | None = None,
+    ) -> Floats:
         """Derivatives of counts @ columns(distances, u, delta2, weights) by log bond, log U and δ2; (3, points)."""
-        grid = self.grid(u)
+        grid = grid or self.grid(u)
         d = np.maximum(distances, 1e-6)
         ratio = self._sharpening(distances, delta2)
         free = ratio > 0.0

@@ -266,7 +266,7 @@ def _shells(family: str, sites: Floats, radius: float, longest: float) -> tuple[
     return table, distance
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=256)
 def _squared_distances(family: str, longest: float) -> Floats:
     """Squares of the distances between sites of a lattice up to `longest`, ascending."""
     if family == "twin":
@@ -281,5 +281,13 @@ def shell_distances(family: str, reach: float) -> Floats:
     """Distances of a family's shells up to `reach`, in nearest-neighbour distances, ascending; (C,)."""
     reach = _rounded(reach)
     if family in ("decahedron", "icosahedron"):
-        return _template(family, _rounded(0.5 * reach), reach).distance
+        return _distances_of_pairs(family, reach)
     return np.sqrt(_squared_distances(family, reach))
+
+
+@lru_cache(maxsize=64)
+def _distances_of_pairs(family: str, longest: float) -> Floats:
+    """Distances between sites that lie in one ball of diameter `longest` about the centre."""
+    points, _, _ = ideal_sites(family, 0.5 * longest)
+    inside = np.einsum("ni,ni->n", points, points) <= (0.5 * longest) ** 2 + 1e-9
+    return _core.classes_of_pairs(np.ascontiguousarray(points[inside]), _CELLS[family], longest)[1]
