@@ -33,8 +33,9 @@ _NEAR = 8.0
 """The first look at bond lengths goes up to here, Å."""
 _COARSE = 0.009
 """Relative step of the first look."""
-_ENOUGH = 1e-5
-"""Shells that would explain less than this share of what is left (squared) are left out."""
+_ENOUGH = 1e-6
+"""On the way, shells that alone would explain less than this share of what is left (squared) are left out. Together
+they may explain a tenth of it where shells are dense, so that bounds are told without."""
 _PEAK = 0.3
 """Maxima of G above this share of the highest one nearby may be the first peak."""
 _FIRST_PEAK = {"bcc": (-0.08, 0.02), "icosahedron": (-0.06, 0.01), "decahedron": (-0.03, 0.015)}
@@ -46,12 +47,22 @@ _FINE = 0.03
 """Shells closer than this, Å, are left to those on both sides: to second order, their PDF is a mixture of these."""
 _SAME = 5e-4
 """Distances closer than this, in bond lengths, are the same."""
-_FLOOR = 1e-5
-"""Misfit per degree of freedom below which data are exact: R_w of 0.003."""
+_FLOOR = 1e-6
+"""Misfit per degree of freedom below which data are exact: R_w of 0.001."""
 _HOPELESS = 100.0
 """A family is given up that would not come within this BIC of the best."""
+_HOPELESS_STEPS, _HOPELESS_DONE = 6, 0.01
+"""How far such a family is followed further: steps, and promise of a step that is not made."""
+_UNSURE = 0.1
+"""Share of R_w by which the bound of such a family may still be too high: 19 of 20 were, on test sets, by less."""
 _STEPS = 12
 """At most, in one descent."""
+_DELTA2_START = 2.0
+"""Å²; where a second search begins if the first, from no correlated motion, ends above `_POOR`."""
+_POOR = 0.0025
+"""Misfit that correlated motion may be behind."""
+_FAILED = 3
+"""A descent ends after so many steps that failed in turn."""
 _DONE = 1e-5, 1e-8
 """A descent ends when a step promises less, relative and absolute."""
 
@@ -75,7 +86,7 @@ class FamilyFit:
         n log s² + log n (columns + parameters), with s² = misfit n/(n − columns), what is left per degree of freedom,
         of n independent points: by the misfit itself, families of many shells would win by following the noise.
     uncertainty : float
-        How much lower `rw` might still go, where the descent was given up early.
+        How much lower `rw` might still go: a tenth where the descent was given up early.
     counts : (C,)
         Relative numbers of pairs.
     distance : (C,)
@@ -189,13 +200,17 @@ class _Descent:
         self.counts, self.used = problem.counts, problem.used
         self.promise = math.inf
         """What the last step was to win, before it was made."""
+        self._failed = 0
 
     def run(self, free: Sequence[int], steps: int = _STEPS, enough: float = _DONE[0]) -> None:
         """Goes on until a step promises too little."""
         for _ in range(steps):
             self.step(free)
-            if self.promise < enough * self.value + _DONE[1]:
+            if self.ended(enough):
                 return
+
+    def ended(self, enough: float = _DONE[0]) -> bool:
+        return self.promise < enough * self.value + _DONE[1] or self._failed >= _FAILED
 
     def step(self, free: Sequence[int]) -> None:
         change = np.clip(self.theta + self._newton(free), _LOW, _HIGH) - self.theta
@@ -204,7 +219,9 @@ class _Descent:
             return
         value, gradient = self.problem(self.theta + change)
         self._learn(change, gradient - self.gradient)
+        self._failed += 1
         if value < self.value:
+            self._failed = 0
             self.theta, self.value, self.gradient = self.theta + change, value, gradient
             self.counts, self.used = self.problem.counts, self.problem.used
 
@@ -248,6 +265,7 @@ class _Family:
         """With bond lengths from `shortest` on, Å."""
         self.data, self.family = data, family
         self.free: tuple[int, ...] = (BOND, U)
+        self.given_up = False
         self.descent: _Descent
         self._distance = _thinned(shell_distances(family, (data.r[-1] + 1.5) / shortest), _FINE / shortest)
 
@@ -277,11 +295,31 @@ class _Family:
         """Begins with all of the data."""
         self.descent = _Descent(_Problem(self.data, self._distance, _widths(theta).u), theta)
 
+    def begin(self, theta: Floats, more: Sequence[int], best: float) -> None:
+        """From the first look to the fit, as long as a `best` BIC is within reach."""
+        inherited = DELTA2 in self.free
+        self.look_far(theta)
+        self.run(best)
+        if self.bic() >= best + _HOPELESS:
+            # Whatever the BIC: of a family that cannot win, only how low it could come is of interest.
+            self.free = (*self.free, *(place for place in more if place not in self.free))
+            self.descent.run(self.free, steps=_HOPELESS_STEPS, enough=_HOPELESS_DONE)
+            self.given_up = True
+            return
+        for place in more:
+            self.set_free(place)
+        # On the Q grid of the U that was found.
+        if self.data.grid(_widths(self.descent.theta).u) != self.descent.problem.grid:
+            self.look_far(self.descent.theta)
+            self.descent.run(self.free)
+        if inherited:
+            self.restart(DELTA2, 0.0, free=False)
+
     def run(self, best: float) -> None:
         """Down to the bottom, or to where a `best` BIC is out of reach."""
         for done in range(_STEPS):
             self.descent.step(self.free)
-            if self.descent.promise < _DONE[0] * self.descent.value + _DONE[1]:
+            if self.descent.ended():
                 return
             if done > 0 and self.bic(self.descent.value - 2.0 * self.descent.promise) > best + _HOPELESS:
                 return
@@ -299,24 +337,21 @@ class _Family:
         if self.bic() > before:
             self.free, descent.place = kept
 
-    def drop(self, place: int, value: float) -> None:
-        """Fixes a parameter at a value if that lowers the BIC."""
-        if place not in self.free:
-            return
-        before, descent, free = self.bic(), self.descent, self.free
-        theta = descent.theta.copy()
+    def restart(self, place: int, value: float, *, free: bool) -> None:
+        """Begins again from another value of a parameter, free or not, and keeps what has the lower BIC."""
+        theta = self.descent.theta.copy()
         theta[place] = value
-        self.free = tuple(k for k in free if k != place)
-        self.look_far(theta)
-        self.descent.run(self.free)
-        if self.bic() > before:
-            self.free, self.descent = free, descent
+        others = tuple(k for k in self.free if k != place)
+        self.challenge(theta, (*others, place) if free else others)
 
-    def finish(self) -> None:
-        """On the Q grid of the U that was found."""
-        if self.data.grid(_widths(self.descent.theta).u) != self.descent.problem.grid:
-            self.look_far(self.descent.theta)
-            self.descent.run(self.free)
+    def challenge(self, theta: Floats, free: tuple[int, ...]) -> None:
+        """Another descent, from `theta`; the one with the lower BIC is kept."""
+        before = self.bic(), self.descent, self.free
+        self.free = free
+        self.look_far(theta)
+        self.descent.run(free)
+        if self.bic() > before[0]:
+            _, self.descent, self.free = before
 
     def bic(self, value: float | None = None) -> float:
         n, columns = self.data.independent, len(self.descent.used)
@@ -336,11 +371,11 @@ class _Family:
             problem.grid,
         )
         g = self.data.padded(self.data.g)
-        left = _core.nnls(columns, g, _ENOUGH, descent.used)[2]
+        left = _core.nnls(columns, g, 0.0, descent.used)[2]
         rw = left / float(np.linalg.norm(g))
         promise = descent.promise + sum(self._promise(place) for place in more if place not in self.free)
         # R_w falls with the root of the misfit.
-        lower = max(descent.value - 2.0 * promise, 0.0)
+        lower = math.sqrt(max(1.0 - 2.0 * promise / max(descent.value, 1e-300), 0.0))
         return FamilyFit(
             family=self.family,
             rw=rw,
@@ -348,7 +383,7 @@ class _Family:
             widths=widths,
             columns=len(descent.used),
             bic=self.bic(),
-            uncertainty=rw * (1.0 - math.sqrt(lower / max(descent.value, 1e-300))),
+            uncertainty=rw * max(1.0 - lower, _UNSURE if self.given_up else 0.0),
             counts=descent.counts,
             distance=distance,
         )
@@ -397,21 +432,20 @@ def fit_families(
     shortest = max(BONDS[0], 0.9 * min(peaks))
     racing = [family for name in families if (family := _Family(data, name, shortest)).look_near(near, peaks, start)]
     racing.sort(key=lambda family: family.descent.value)
-    best: _Family | None = None
-    for family in racing:
-        theta = family.descent.theta
-        if best is not None:
-            theta = np.array([*theta[:DELTA2], *best.descent.theta[DELTA2:]])
-            family.free = best.free
-        family.look_far(theta)
-        family.run(math.inf if best is None else best.bic())
-        if best is None or family.bic() < best.bic() + _HOPELESS:
-            for place in more:
-                family.set_free(place)
-            family.finish()
-            family.drop(DELTA2, 0.0)
-        if best is None or family.bic() < best.bic():
+    if not racing:
+        return []
+    racing[0].begin(racing[0].descent.theta, more, math.inf)
+    if DELTA2 in more and DELTA2 not in racing[0].free and racing[0].descent.value > _POOR:
+        racing[0].restart(DELTA2, _DELTA2_START, free=True)
+    best = racing[0]
+    for family in racing[1:]:
+        family.free = best.free
+        family.begin(np.array([*family.descent.theta[:DELTA2], *best.descent.theta[DELTA2:]]), more, best.bic())
+        if family.bic() < best.bic():
             best = family
+    for family in racing[: racing.index(best)]:
+        if family.free != best.free:
+            family.challenge(np.array([*family.descent.theta[:DELTA2], *best.descent.theta[DELTA2:]]), best.free)
     return sorted((family.fit(more) for family in racing), key=lambda fit: fit.bic)
 
 
