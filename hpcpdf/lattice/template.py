@@ -288,6 +288,6 @@ def shell_distances(family: str, reach: float) -> Floats:
 @lru_cache(maxsize=64)
 def _distances_of_pairs(family: str, longest: float) -> Floats:
     """Distances between sites that lie in one ball of diameter `longest` about the centre."""
-    points, _, _ = ideal_sites(family, 0.5 * longest)
+    points, _ = _points(family, 0.5 * longest)
     inside = np.einsum("ni,ni->n", points, points) <= (0.5 * longest) ** 2 + 1e-9
     return _core.classes_of_pairs(np.ascontiguousarray(points[inside]), _CELLS[family], longest)[1]
