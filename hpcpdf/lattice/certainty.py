@@ -17,6 +17,8 @@ _SAME = 0.05
 """Sites closer than this, in bond lengths, are one."""
 _ALIKE = 0.85
 """Structures that share this part of their sites lie on one another as they are."""
+_TURNED = 300
+"""Particles of up to so many atoms are laid over each other in every orientation."""
 _FARTHEST = 4.0
 """Bond lengths by which one structure may be off from the other."""
 _SHIFTS = 5
@@ -59,7 +61,9 @@ def _overlap(template: Template, mine: Floats, tree: cKDTree, other: Floats) -> 
     best = np.zeros(len(mine))
     centre = mine.mean(axis=0)
     places = _translations(template)
-    for operation in template.operations:
+    # Large particles are met as they grew, in one orientation: they are shifted but not turned.
+    operations = template.operations if len(mine) <= _TURNED else template.operations[:1]
+    for operation in operations:
         turned = other @ operation.T
         for shift in _shifts(places, turned, centre):
             gap, index = tree.query(turned + shift, distance_upper_bound=_SAME)

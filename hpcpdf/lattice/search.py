@@ -36,6 +36,8 @@ _POLISHED = 40
 """Structures that are polished at a time."""
 _KEEP = 3000
 """Structures kept of a family."""
+_CLOSE = 1e-8
+"""Misfit that no near miss has: what comes this close is fitted at once."""
 _TRUSTED = 6.0
 """Misfit of a structure, in those of free shells, up to which it may say what the widths are."""
 _CLEAN = 2e-6
@@ -119,7 +121,8 @@ class FamilySearch:
         self._polished: set[int] = set()
         self._bond_cost, self._stop, self._n_threads = bond_cost, stop, n_threads
         # Widths are not exact before the structure is found: what comes this close is looked at more closely.
-        self._walk_stop = max(0.01 * stop, min(1e-7, 2.0 * fit.misfit))
+        self._walk_stop = max(0.01 * stop, _CLOSE)
+        self._exact = False
         self._seeds = np.random.SeedSequence(seed)
         self._starts: list[Met] = []
         self._next_start = 0
@@ -162,8 +165,7 @@ class FamilySearch:
     @property
     def done(self) -> bool:
         """Whether nothing is left to be found."""
-        best = self.best
-        return best is not None and best.misfit <= self._stop
+        return self._exact
 
     def counts(self, mets: Sequence[Met]) -> NDArray[np.int64]:
         """Shell counts (B, C)."""
@@ -204,7 +206,8 @@ class FamilySearch:
             free_delta2=self.free_delta2,
         )
         # A near miss bends the widths to its needs; as long as free shells do much better, theirs are nearer the truth.
-        if fit.misfit > _TRUSTED * self.bound.misfit:
+        self._exact = fit.misfit <= self._stop
+        if fit.misfit > max(_TRUSTED * self.bound.misfit, _CLOSE):
             return fit
         old = self.widths
         self.widths = fit.widths
@@ -329,7 +332,7 @@ class FamilySearch:
         for result in results:
             self._note([_met(found) for found in result["best"]], self.pool)
             # A pair of changes costs about a fiftieth of a move of the walk.
-            self.moves += 0.02 * result["steps"] * (1.0 + len(template.distance) / 300.0)
+            self.moves += 0.02 * result["steps"] * (1.0 + len(template.distance) / 3000.0)
 
     def _note(self, mets: Sequence[Met], also: dict[int, Met]) -> None:
         for met in mets:
