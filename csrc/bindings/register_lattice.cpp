@@ -4,13 +4,13 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <memory>
 #include <utility>
 
 #include "clusters.hpp"
 #include "lattice/nnls.hpp"
 #include "lattice/polish.hpp"
-#include "lattice/shell_columns.hpp"
 #include "lattice/sites.hpp"
 #include "lattice/walk.hpp"
 
@@ -26,10 +26,17 @@ using Bytes = py::array_t<unsigned char, py::array::c_style | py::array::forceca
 using Indices = py::array_t<std::int32_t, py::array::c_style | py::array::forcecast>;
 using Classes = py::array_t<std::uint16_t, py::array::c_style | py::array::forcecast>;
 
+void require_finite(const Doubles& positions) {
+  const double* p = positions.data();
+  require(std::all_of(p, p + positions.size(), [](double x) { return std::isfinite(x); }),
+          "positions: expected finite numbers");
+}
+
 std::unique_ptr<Sites> make_sites(const Doubles& positions, const Indices& neighbours, const Indices& level,
                                   const Doubles& height, const Doubles& normal, const Indices& kind, const Bytes& edge,
                                   double scale, const Classes& table, std::size_t n_classes) {
   require(positions.ndim() == 2 && positions.shape(1) == 3, "positions: expected shape (sites, 3)");
+  require_finite(positions);
   const auto n = positions.shape(0);
   require(neighbours.ndim() == 2 && neighbours.shape(0) == n, "neighbours: expected shape (sites, k)");
   require(normal.ndim() == 2 && normal.shape(1) == 3, "normal: expected shape (facets, 3)");
@@ -221,36 +228,9 @@ py::tuple nnls(const Doubles& columns, const Doubles& data, double tolerance, co
   return py::make_tuple(weights, used, left);
 }
 
-py::array_t<double> sine_table(double qstep, std::size_t n_q, std::size_t k_first, const Doubles& r) {
-  require(r.ndim() == 1, "r: expected one dimension");
-  const auto n_r = static_cast<std::size_t>(r.size());
-  const std::size_t points = (n_r + hpcpdf::wide - 1) / hpcpdf::wide * hpcpdf::wide;
-  py::array_t<double> out({n_q, points});
-  std::fill(out.mutable_data(), out.mutable_data() + out.size(), 0.0);
-  hpcpdf::sine_table({qstep, n_q}, k_first, r.data(), n_r, points, out.mutable_data());
-  return out;
-}
-
-py::array_t<double> shell_columns(const Doubles& distance, const Doubles& damping, double qstep, double d_min,
-                                  double d_max, const Doubles& sine, const Doubles& weight) {
-  require(distance.ndim() == 1 && damping.ndim() == 1 && damping.size() == distance.size(),
-          "damping: expected one value per distance");
-  require(sine.ndim() == 2 && static_cast<std::size_t>(sine.shape(1)) % hpcpdf::wide == 0,
-          "sine: expected a table of sine_table");
-  require(weight.ndim() == 1 && weight.size() == sine.shape(1), "weight: expected one value per point");
-  py::array_t<double> out({distance.size(), weight.size()});
-  double* result = out.mutable_data();
-  {
-    const py::gil_scoped_release release;
-    hpcpdf::shell_columns(distance.data(), damping.data(), static_cast<std::size_t>(distance.size()),
-                          {qstep, static_cast<std::size_t>(sine.shape(0))}, d_min, d_max, sine.data(), weight.data(),
-                          static_cast<std::size_t>(weight.size()), result);
-  }
-  return out;
-}
-
 py::tuple classes_of_pairs(const Doubles& positions, double scale, double reach) {
   require(positions.ndim() == 2 && positions.shape(1) == 3, "positions: expected shape (sites, 3)");
+  require_finite(positions);
   std::vector<double> distance;
   hpcpdf::PairClasses classes;
   {
@@ -292,11 +272,6 @@ void register_lattice(py::module_& m) {
         arg("usual_missing"), arg("keep"), arg("n_threads"), "The best of many random facet shapes.");
   m.def("nnls", &nnls, arg("columns"), arg("data"), arg("tolerance") = 0.0, arg("start") = std::vector<std::size_t>(),
         "Weights (n,) >= 0 of columns (n, points), the columns in use, and the norm of what is left.");
-  m.def("sine_table", &sine_table, py::kw_only(), arg("qstep"), arg("n_q"), arg("k_first"), arg("r"),
-        "sin(k qstep r), zero below k_first; shape (n_q, points), points padded with zeros to a multiple of 16.");
-  m.def("shell_columns", &shell_columns, py::kw_only(), arg("distance"), arg("damping"), arg("qstep"), arg("d_min"),
-        arg("d_max"), arg("sine"), arg("weight"),
-        "Weighted sum over k of exp(-damping k^2) sin(k qstep d) / d sine[k]; shape (shells, points).");
   m.def("classes_of_pairs", &classes_of_pairs, arg("positions"), arg("scale"), arg("reach"),
         "Table of classes by scale * d^2, and the distance of each class.");
 }

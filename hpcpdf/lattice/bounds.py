@@ -20,8 +20,8 @@ from hpcpdf.lattice.template import shell_distances
 
 Floats = NDArray[np.float64]
 
-FAMILIES = ("fcc", "hcp", "bcc", "sc", "decahedron", "icosahedron")
-"""Families that a PDF is asked for unless said otherwise: a twin's shells hold those of fcc, hcp and sc."""
+FAMILIES = ("fcc", "hcp", "bcc", "sc", "decahedron", "icosahedron", "twin")
+"""Families that a PDF is asked for unless said otherwise; a twin's shells hold those of fcc, hcp and sc."""
 
 BONDS = (1.8, 4.0)
 """Nearest-neighbour distances that are looked for, Å."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -79,7 +79,8 @@ def diameter_of(data: PdfData, fit: FamilyFit) -> float:
     # The particle reaches to the end of the data or beyond: the fall of the shells before tells how far.
     sphere = fit_sphere(data, "fcc" if fit.family not in ("hcp", "bcc", "sc") else fit.family, fit.widths)
     low = min(sphere.diameters[0], sphere.diameter) / fit.widths.bond
-    return float(min(max(longest, 1.15 * low), _LARGEST if fit.family in ("fcc", "hcp", "bcc", "sc") else _LARGEST_OTHER))
+    largest = _LARGEST if fit.family in ("fcc", "hcp", "bcc", "sc") else _LARGEST_OTHER
+    return float(min(max(longest, 1.15 * low), largest))
 
 
 def explore(
@@ -90,6 +91,7 @@ def explore(
     seed: int,
     n_threads: int,
     tell: Callable[[str], None],
+    proposals: Mapping[str, Sequence[Floats]] | None = None,
 ) -> list[FamilySearch]:
     """Search the families that their bounds leave possible, the likelier ones more.
 
@@ -107,6 +109,8 @@ def explore(
         The result does not depend on it.
     tell
         Called with a line of text now and then.
+    proposals
+        Structures that the search of a family also begins with, as `FamilySearch.propose` takes them.
 
     Returns
     -------
@@ -133,6 +137,9 @@ def explore(
                 seed=seed * 1009 + k,
                 n_threads=n_threads,
             )
+            if proposals and fits[k].family in proposals:
+                taken = searches[k].propose(proposals[fits[k].family])
+                tell(f"{fits[k].family}: {taken} structures of the model to begin with")
         search = searches[k]
         before = search.moves
         search.advance()

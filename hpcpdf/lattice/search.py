@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from hpcpdf import _core
 from hpcpdf.lattice.bounds import FamilyFit
@@ -36,12 +37,16 @@ _POLISHED = 40
 """Structures that are polished at a time."""
 _KEEP = 3000
 """Structures kept of a family."""
+_ON_SITE = 0.2
+"""Bond lengths from a site within which a proposed atom lies on it."""
 _CLOSE = 1e-8
 """Misfit that no near miss has: what comes this close is fitted at once."""
 _TRUSTED = 6.0
 """Misfit of a structure, in those of free shells, up to which it may say what the widths are."""
 _CLEAN = 2e-6
 """Misfit of free shells below which the data hold no noise to speak of."""
+_RIPPLES = 8.0
+"""Å beyond the data up to which pairs count; less for families whose distances are so many that it would cost most."""
 _ROOM = 1.5
 """Bond lengths around the largest particle that a template leaves."""
 _TYPICAL = 120
@@ -134,7 +139,9 @@ class FamilySearch:
         self._set_template()
 
     def _set_template(self) -> None:
-        reach = (self.data.r[-1] + 1.5) / self.widths.bond
+        # Pairs beyond the data ripple into them, as Q begins above zero.
+        ripples = _RIPPLES if self.family not in ("decahedron", "icosahedron") else 0.4 * _RIPPLES
+        reach = (self.data.r[-1] + ripples) / self.widths.bond
         self.template: Template = lattice_template(self.family, self._radius, reach)
         self._aim()
 
@@ -174,6 +181,29 @@ class FamilySearch:
     def positions(self, met: Met) -> Floats:
         """(n, 3) coordinates in Å at the present bond length."""
         return np.asarray(self.template.sites[met.sites] * self.widths.bond)
+
+    def propose(self, structures: Sequence[Floats]) -> int:
+        """Structures to begin with as well, (n, 3) positions in bond lengths in the template's frame.
+
+        Those that do not lie on its sites are passed over; returns how many were taken.
+        """
+        if not self._starts:
+            self._draw_shapes()
+        tree = cKDTree(self.template.sites)
+        taken: list[Met] = []
+        for positions in structures:
+            gap, index = tree.query(positions)
+            sites = np.unique(np.asarray(index))
+            reach = np.linalg.norm(self.template.sites[sites], axis=1).max(initial=0.0)
+            if len(sites) < max(4, len(positions)) or np.max(gap) > _ON_SITE or reach > self.template.radius:
+                continue
+            counts = self.template.core.shell_counts(sites.astype(np.int32))
+            misfit, rate = _core.lattice_score(self.target, counts, self.rate)
+            key = hash(counts.tobytes()) & (2**63 - 1)
+            taken.append(Met(sites.astype(np.int32), misfit, rate, math.inf, 0.0, key))
+        taken = sorted({met.key: met for met in taken}.values(), key=lambda met: met.misfit)[:_STARTS]
+        self._starts = sorted([*self._starts, *taken], key=lambda met: met.misfit)[: 2 * _STARTS]
+        return len(taken)
 
     def advance(self) -> None:
         """One cycle: facet walks from fresh starts, polishing of what they found, walks of all kinds from the best."""

@@ -162,7 +162,20 @@ class _Solver:
         bond = fits[0].widths.bond
         self.tell(f"bond length {bond:.3f} Å; lowest R_w of a {fits[0].family} particle {fits[0].rw:.3f}")
         sphere = self._sphere(fits[0])
-        searches = explore(self.data, fits, effort, seed=seed, n_threads=self.n_threads, tell=self.tell)
+        proposals = None
+        if model is not None or effort == "thorough":
+            proposals = self._ask(model, n_samples, seed)
+        # A crystal without an end is no particle: a short search shows how far the best one is from it.
+        bulk = sphere is not None and sphere.bulk
+        searches = explore(
+            self.data,
+            fits[:1] if bulk else fits,
+            "quick" if bulk else effort,
+            seed=seed,
+            n_threads=self.n_threads,
+            tell=self.tell,
+            proposals=proposals,
+        )
         weighed = weigh(self.data, searches)
         if not weighed:
             raise DataError(f"{self.pdf.source}: no particle was found that agrees with the PDF at all")
@@ -186,6 +199,33 @@ class _Solver:
             element=self.element,
             settings={"effort": effort, "seed": seed, "r_range": [float(self.data.r[0]), float(self.data.r[-1])]},
         )
+
+    def _ask(self, model: ConditionalModel | str | Path | None, n_samples: int, seed: int) -> dict[str, list[Floats]]:
+        """Structures that a model proposes, by family, in bond lengths."""
+        # Nothing else here needs torch, whose import takes longer than many a search.
+        from hpcpdf.model.base import ConditionalModel
+        from hpcpdf.model.features import PdfBatch, to_network_grid
+        from hpcpdf.model.store import load_model
+        from hpcpdf.reconstruct.propose import propose
+
+        if not isinstance(model, ConditionalModel):
+            model = load_model(model)
+        params = self.fitter.params
+        batch = PdfBatch(
+            to_network_grid(self.pdf.r, self.pdf.g)[None],
+            np.array([params.qmin]),
+            np.array([params.qmax]),
+            np.array([self.expected_bond]),
+        )
+        if self.pdf.r[-1] < 30.0 - 0.05:
+            self.notes.append(f"the data end at {self.pdf.r[-1]:g} Å; the network sees zero beyond")
+        self.tell(f"drawing {n_samples} structures from the model")
+        found = propose(model, batch, n_samples, seed, self.n_threads)
+        groups: dict[str, list[Floats]] = {}
+        for positions, family, nn in zip(found.positions, found.families, found.nn, strict=True):
+            if family and np.isfinite(nn):
+                groups.setdefault("fcc" if family == "octahedron" else family, []).append(positions / nn)
+        return groups
 
     def _sphere(self, fit: FamilyFit) -> SphereFit | None:
         """The crystal cut by a sphere, where the data reach no end of the particle."""

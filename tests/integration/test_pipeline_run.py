@@ -151,14 +151,13 @@ WRONG_MODELS = {
     "foreign": (lambda path: _edit(path, format="another"), "not an hpcpdf model"),
     "version": (lambda path: _edit(path, format="hpcpdf-model", format_version="99"), "version 99"),
 }
-NOT_ASKED = pytest.mark.xfail(strict=True, reason="solve does not ask the model yet")
 
 
 @pytest.mark.parametrize(
     ("verb", "wrong"),
     [
         *[("reconstruct", name) for name in WRONG_MODELS],
-        *[pytest.param("solve", name, marks=NOT_ASKED if name != "missing" else ()) for name in WRONG_MODELS],
+        *[("solve", name) for name in WRONG_MODELS],
     ],
 )
 def test_wrong_models(folder, tmp_path, capfd, verb, wrong):

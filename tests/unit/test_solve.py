@@ -103,7 +103,7 @@ def test_how_sure_the_sites_are(found):
 
 
 def test_families_and_their_bounds(found):
-    assert set(found.bounds) == {"fcc", "hcp", "bcc", "sc", "decahedron", "icosahedron"}
+    assert set(found.bounds) == {"fcc", "hcp", "bcc", "sc", "decahedron", "icosahedron", "twin"}
     values = [bound.rw for bound in found.family_bounds]
     assert values == sorted(values)
     best = min(c.rw_before_refine for c in found)
@@ -269,7 +269,6 @@ def test_a_pdf_without_a_peak_where_atoms_may_touch(easy):
             solve(pdf, "Pt", r_range=r_range, n_threads=1)
 
 
-@pytest.mark.xfail(strict=True, reason="the model is not asked yet")
 def test_a_model_that_is_not_there(easy, tmp_path):
     with pytest.raises(DataError, match="no such model file"):
         solve(easy, "Pt", tmp_path / "none.safetensors", top=1, effort="quick", n_threads=1)
