@@ -21,9 +21,13 @@ Floats = NDArray[np.float64]
 MOVES = {"quick": 1.0e5, "normal": 1.0e6, "thorough": 5.0e6}
 """Moves that an effort is worth, of particles of about a hundred atoms; larger ones move at a higher price."""
 
-_SHARPNESS = 0.15
-"""Families share the moves by exp(−sharpness · difference in BIC)."""
-_LEAST_SHARE = 0.02
+_SHARPNESS, _LEAST_SHARE = (0.15, 0.015), (0.02, 0.15)
+"""Families share the moves by exp(−sharpness · difference in BIC), and a least share, of data without noise and with.
+
+What is left of a measured PDF is mostly no noise: the criterion takes differences for more than they are.
+"""
+_CLEAN = 2e-6
+"""Misfit of free shells below which there is no noise."""
 _WEIGHED = 1500
 """Structures of a family whose probability is worked out, of up to a hundred atoms; fewer of larger ones."""
 _NEGLIGIBLE = 1e-5
@@ -118,7 +122,9 @@ def explore(
         Those that were begun, the best first.
     """
     stop = rounding(data) ** 2
-    shares = [max(_LEAST_SHARE, math.exp(-_SHARPNESS * max(0.0, fit.bic - fits[0].bic))) for fit in fits]
+    noisy = min(fit.misfit for fit in fits) > _CLEAN
+    sharpness, least = _SHARPNESS[noisy], _LEAST_SHARE[noisy]
+    shares = [max(least, math.exp(-sharpness * max(0.0, fit.bic - fits[0].bic))) for fit in fits]
     searches: dict[int, FamilySearch] = {}
     budget = MOVES[effort]
     lowest = math.inf
