@@ -32,6 +32,8 @@ _WEIGHED = 1500
 """Structures of a family whose probability is worked out, of up to a hundred atoms; fewer of larger ones."""
 _NEGLIGIBLE = 1e-5
 """Probabilities below this share of the highest are left out."""
+_FAR_PAIRS = 1e-3
+"""Share of all pairs that may lie beyond a particle's diameter."""
 _LARGEST, _LARGEST_OTHER = 30.0, 16.0
 """Diameters in bond lengths that templates of lattices, and of all others, are made for at first."""
 
@@ -76,9 +78,11 @@ def rounding(data: PdfData) -> float:
 
 def diameter_of(data: PdfData, fit: FamilyFit) -> float:
     """About the largest distance of the particle, in bond lengths, from the shells that have pairs."""
-    seen = np.flatnonzero(fit.counts > 1e-4 * fit.counts.max())
-    longest = float(fit.distance[seen[-1]])
-    if longest * fit.widths.bond < 0.93 * data.r[-1]:
+    # Free shells leave a few pairs far out that no particle has, and any number at the end of the data.
+    told = np.where(fit.distance * fit.widths.bond < data.r[-1] - 0.5, fit.counts, 0.0)
+    beyond = np.cumsum(told[::-1])[::-1]
+    longest = float(fit.distance[np.flatnonzero(beyond > _FAR_PAIRS * beyond[0])[-1]])
+    if longest * fit.widths.bond < 0.93 * data.r[-1] - 0.5:
         return longest
     # The particle reaches to the end of the data or beyond: the fall of the shells before tells how far.
     sphere = fit_sphere(data, "fcc" if fit.family not in ("hcp", "bcc", "sc") else fit.family, fit.widths)

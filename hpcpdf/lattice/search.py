@@ -46,7 +46,7 @@ _TRUSTED = 6.0
 _CLEAN = 2e-6
 """Misfit of free shells below which the data hold no noise to speak of."""
 _RIPPLES = 8.0
-"""Å beyond the data up to which pairs count; less for families whose distances are so many that it would cost most."""
+"""Å beyond the data up to which pairs count."""
 _ROOM = 1.5
 """Bond lengths around the largest particle that a template leaves."""
 _TYPICAL = 120
@@ -140,8 +140,10 @@ class FamilySearch:
 
     def _set_template(self) -> None:
         # Pairs beyond the data ripple into them, as Q begins above zero.
-        ripples = _RIPPLES if self.family not in ("decahedron", "icosahedron") else 0.4 * _RIPPLES
-        reach = (self.data.r[-1] + ripples) / self.widths.bond
+        reach = (self.data.r[-1] + _RIPPLES) / self.widths.bond
+        if self.family in ("decahedron", "icosahedron"):
+            # Their distances are so many that those which no likely particle has would cost most.
+            reach = min(reach, 1.25 * (self._radius - _ROOM) / 0.75 + 1.0)
         self.template: Template = lattice_template(self.family, self._radius, reach)
         self._aim()
 
@@ -330,7 +332,7 @@ class FamilySearch:
 
     def _price(self, size: float) -> float:
         """Cost of a move of a particle of so many atoms, in those of a hundred on a lattice of few shells."""
-        return float(max(1.0, (size / _TYPICAL)) ** 1.67 * (1.0 + len(self.template.distance) / 1500.0))
+        return float(max(1.0, (size / _TYPICAL)) ** 1.67 * (1.0 + len(self.template.distance) / 6000.0))
 
     def _polish(self) -> None:
         fresh = [met for met in self._convex.values() if met.key not in self._polished]
@@ -362,7 +364,7 @@ class FamilySearch:
         for result in results:
             self._note([_met(found) for found in result["best"]], self.pool)
             # A pair of changes costs about a fiftieth of a move of the walk.
-            self.moves += 0.02 * result["steps"] * (1.0 + len(template.distance) / 3000.0)
+            self.moves += 0.02 * result["steps"] * (1.0 + len(template.distance) / 6000.0)
 
     def _note(self, mets: Sequence[Met], also: dict[int, Met]) -> None:
         for met in mets:
