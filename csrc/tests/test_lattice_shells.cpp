@@ -25,17 +25,40 @@ Vector even_points(double first, double step, std::size_t n) {
   return r;
 }
 
-// The defining sum, in long double.
-double shell(double distance, double damping, double r) {
-  if (distance < d_min || distance > d_max) return 0.0;
-  long double sum = 0.0L;
-  for (std::size_t k = k_first; k < grid.n; ++k) {
-    const long double q = static_cast<long double>(k) * static_cast<long double>(grid.step);
-    sum += std::exp(-static_cast<long double>(damping) * static_cast<long double>(k * k)) *
-           std::sin(q * static_cast<long double>(distance)) * std::sin(q * static_cast<long double>(r));
+// The defining sum, in long double; waves of distances and of points are made once and shared.
+class Sum {
+ public:
+  explicit Sum(const Vector& r) {
+    for (const double x : r) waves_.push_back(sines(x));
   }
-  return static_cast<double>(sum / static_cast<long double>(distance));
-}
+
+  Vector operator()(double distance, double damping) const {
+    Vector out(waves_.size(), 0.0);
+    if (distance < d_min || distance > d_max) return out;
+    auto wave = sines(distance);
+    for (std::size_t k = k_first; k < grid.n; ++k) {
+      wave[k] *= std::exp(-static_cast<long double>(damping) * static_cast<long double>(k * k));
+    }
+    for (std::size_t p = 0; p < out.size(); ++p) {
+      long double sum = 0.0L;
+      for (std::size_t k = k_first; k < grid.n; ++k) sum += wave[k] * waves_[p][k];
+      out[p] = static_cast<double>(sum / static_cast<long double>(distance));
+    }
+    return out;
+  }
+
+ private:
+  static std::vector<long double> sines(double x) {
+    std::vector<long double> out(grid.n, 0.0L);
+    for (std::size_t k = k_first; k < grid.n; ++k) {
+      const long double q = static_cast<long double>(k) * static_cast<long double>(grid.step);
+      out[k] = std::sin(q * static_cast<long double>(x));
+    }
+    return out;
+  }
+
+  std::vector<std::vector<long double>> waves_;
+};
 
 struct Shells {
   Vector distance, damping;
@@ -59,15 +82,18 @@ void columns_equal_the_sum(const Vector& r, const Shells& given) {
   Numbers number(3);
   Vector weight(points, 0.0), found(n * points);
   for (std::size_t p = 0; p < r.size(); ++p) weight[p] = number(0.5, 2.0);
+  const Sum sum(r);
+  std::vector<Vector> expected;
+  for (std::size_t c = 0; c < n; ++c) expected.push_back(sum(given.distance[c], given.damping[c]));
   // Twice: the second time with what was kept.
   for (int time = 0; time < 2; ++time) {
     waves.columns(given.distance.data(), given.damping.data(), n, weight.data(), found.data());
     double error = 0.0, largest = 0.0;
     for (std::size_t c = 0; c < n; ++c) {
       for (std::size_t p = 0; p < r.size(); ++p) {
-        const double expected = weight[p] * shell(given.distance[c], given.damping[c], r[p]);
-        largest = std::max(largest, std::fabs(expected));
-        error = std::max(error, std::fabs(found[c * points + p] - expected));
+        const double value = weight[p] * expected[c][p];
+        largest = std::max(largest, std::fabs(value));
+        error = std::max(error, std::fabs(found[c * points + p] - value));
       }
       for (std::size_t p = r.size(); p < points; ++p) CHECK(found[c * points + p] == 0.0);
     }
@@ -90,23 +116,22 @@ void slopes_equal_differences(const Vector& r) {
   }
   waves.slopes(given.distance.data(), given.damping.data(), factor.data(), n, stretch.data(), rate.data(), 2,
                weight.data(), slopes.data());
+  const Sum sum(r);
   for (std::size_t j = 0; j < 2; ++j) {
     constexpr double h = 1e-6;
     double error = 0.0, largest = 0.0;
-    for (std::size_t p = 0; p < r.size(); ++p) {
-      double difference = 0.0;
-      for (std::size_t c = 0; c < n; ++c) {
-        if (factor[c] == 0.0) continue;
-        double value[2];
-        for (int side = 0; side < 2; ++side) {
-          const double change = side == 0 ? -h : h;
-          value[side] = shell(given.distance[c] * std::exp(change * stretch[j * n + c]),
-                              given.damping[c] + change * rate[j * n + c], r[p]);
-        }
-        difference += factor[c] * (value[1] - value[0]) / (2.0 * h);
+    Vector difference(r.size(), 0.0);
+    for (std::size_t c = 0; c < n; ++c) {
+      if (factor[c] == 0.0) continue;
+      for (const double change : {-h, h}) {
+        const Vector value =
+            sum(given.distance[c] * std::exp(change * stretch[j * n + c]), given.damping[c] + change * rate[j * n + c]);
+        for (std::size_t p = 0; p < r.size(); ++p) difference[p] += factor[c] * value[p] / (2.0 * change);
       }
-      largest = std::max(largest, std::fabs(difference));
-      error = std::max(error, std::fabs(difference - slopes[j * points + p]));
+    }
+    for (std::size_t p = 0; p < r.size(); ++p) {
+      largest = std::max(largest, std::fabs(difference[p]));
+      error = std::max(error, std::fabs(difference[p] - slopes[j * points + p]));
     }
     CHECK(error < 1e-6 * largest);
   }
