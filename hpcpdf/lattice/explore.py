@@ -32,6 +32,10 @@ _WEIGHED = 1500
 """Structures of a family whose probability is worked out, of up to a hundred atoms; fewer of larger ones."""
 _NEGLIGIBLE = 1e-5
 """Probabilities below this share of the highest are left out."""
+_NOTHING_LEFT = 1e-8
+"""Misfit of free shells that is rounding: of families that come this close none is ahead."""
+ROUNDING_OF_BOUNDS = 1e-3
+"""R_w by which a bound may lie above its family's particles: descents and merged shells are exact to this."""
 _FAR_PAIRS = 1e-3
 """Share of all pairs that may lie beyond a particle's diameter."""
 _LARGEST, _LARGEST_OTHER = 30.0, 16.0
@@ -128,12 +132,15 @@ def explore(
     stop = rounding(data) ** 2
     noisy = min(fit.misfit for fit in fits) > _CLEAN
     sharpness, least = _SHARPNESS[noisy], _LEAST_SHARE[noisy]
-    shares = [max(least, math.exp(-sharpness * max(0.0, fit.bic - fits[0].bic))) for fit in fits]
+    shares = [
+        1.0 if fit.misfit < _NOTHING_LEFT else max(least, math.exp(-sharpness * max(0.0, fit.bic - fits[0].bic)))
+        for fit in fits
+    ]
     searches: dict[int, FamilySearch] = {}
     budget = MOVES[effort]
     lowest = math.inf
     while sum(search.moves for search in searches.values()) < budget:
-        open_ = [k for k, fit in enumerate(fits) if k == 0 or fit.rw < lowest]
+        open_ = [k for k, fit in enumerate(fits) if k == 0 or fit.rw < lowest + ROUNDING_OF_BOUNDS]
         spent = {k: searches[k].moves if k in searches else 0.0 for k in open_}
         # A family is begun when its share of what has been spent is worth a cycle.
         k = min(open_, key=lambda k: ((spent[k] + 2.0e4) / shares[k], k))

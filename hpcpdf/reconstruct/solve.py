@@ -19,7 +19,7 @@ from hpcpdf.clusters.elements import metallic_radius
 from hpcpdf.errors import ConfigError, DataError
 from hpcpdf.lattice.bounds import FamilyFit, fit_families
 from hpcpdf.lattice.certainty import is_chiral, site_certainty
-from hpcpdf.lattice.explore import Weighed, explore, weigh
+from hpcpdf.lattice.explore import ROUNDING_OF_BOUNDS, Weighed, explore, weigh
 from hpcpdf.lattice.shells import PdfData
 from hpcpdf.lattice.sphere import SphereFit, fit_sphere
 from hpcpdf.pdf.fit import FitResult, PdfFitter
@@ -359,18 +359,17 @@ def _bounds(fits: Sequence[FamilyFit], best: float) -> tuple[Bound, ...]:
     """Bounds of the families, lowest first; those that lie above the best fit are excluded."""
     bounds = []
     for fit in fits:
-        uncertainty = getattr(fit, "uncertainty", 0.01 * fit.rw)
         bounds.append(
             Bound(
                 family=fit.family,
                 rw=fit.rw,
-                uncertainty=uncertainty,
+                uncertainty=fit.uncertainty,
                 bond=fit.widths.bond,
                 biso=fit.widths.u * B_PER_U,
                 delta2=fit.widths.delta2,
                 bic=fit.bic,
                 columns=fit.columns,
-                excluded=fit.rw - uncertainty > best,
+                excluded=fit.rw - fit.uncertainty > best + ROUNDING_OF_BOUNDS,
             )
         )
     return tuple(sorted(bounds, key=lambda bound: bound.rw))
