@@ -166,6 +166,7 @@ def explore(
             lowest = min(lowest, math.sqrt(best.misfit))
             tell(f"{search.family}: {len(best.sites)} atoms, {search.moves / 1e6:.2f} M moves")
         if search.done:
+            search.find_twins()
             break
     return sorted(
         (search for search in searches.values() if search.best is not None),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,8 @@ _KEEP = 3000
 """Structures kept of a family."""
 _ON_SITE = 0.2
 """Bond lengths from a site within which a proposed atom lies on it."""
+_TWINS_TO, _TWIN_WALKS = 60, 12
+"""Atoms up to which homometric partners are looked for, and walks for them."""
 _CLOSE = 1e-8
 """Misfit that no near miss has: what comes this close is fitted at once."""
 _TRUSTED = 6.0
@@ -121,6 +124,7 @@ class FamilySearch:
         self.widths = start_widths(data, fit.widths)
         self.free_delta2 = fit.widths.delta2 > 0.0
         self.pool: dict[int, Met] = {}
+        self.twins: list[Met] = []
         self.moves = 0.0
         self._convex: dict[int, Met] = {}
         self._polished: set[int] = set()
@@ -170,6 +174,12 @@ class FamilySearch:
     def best(self) -> Met | None:
         """What the search likes best."""
         return min(self.pool.values(), key=lambda met: met.value, default=None)
+
+    @property
+    def best_key(self) -> int:
+        """Key of what the search likes best."""
+        best = self.best
+        return -1 if best is None else best.key
 
     @property
     def done(self) -> bool:
@@ -224,6 +234,63 @@ class FamilySearch:
             self.refine()
         self._cycle += 1
         self._grow_if_needed()
+
+    def find_twins(self) -> None:
+        """Other structures with the distances of the best one: homometric, so that no PDF tells them apart.
+
+        Walks from many starts that do not end where one member of the pair is found; what they meet is kept in `twins`.
+        """
+        best = self.best
+        if best is None or not self._exact or len(best.sites) > _TWINS_TO:
+            return
+        known = [_fingerprint(self.template.sites[best.sites])]
+        fresh = [met for met in self._starts[: _TWIN_WALKS * len(POWERS)] if met.key != best.key]
+        starts = [[met.sites for met in fresh[k::_TWIN_WALKS]] for k in range(_TWIN_WALKS) if fresh[k::_TWIN_WALKS]]
+        if not starts:
+            return
+        template = self.template
+        common: dict[str, Any] = {
+            "sites": template.core,
+            "target": self.target,
+            "bond_cost": 0.0,
+            "usual_missing": template.usual_missing,
+            "stop": self._walk_stop,
+            "least_atoms": 4,
+            "least_bonds": template.least_bonds,
+            "n_threads": self._n_threads,
+        }
+        walked = _core.lattice_walks(
+            starts=starts,
+            rates=[self.rate] * len(starts),
+            seeds=[self._seed() for _ in starts],
+            powers=list(POWERS),
+            rounds=2 * _ROUNDS,
+            steps=_STEPS,
+            shares=MIXED,
+            most_atoms=10**7,
+            keep=12,
+            **common,
+        )
+        near = {met.key: met for result in walked for met in map(_met, result["best"])}
+        polished = _core.lattice_polish(
+            starts=[met.sites for met in near.values()],
+            rates=[met.rate for met in near.values()],
+            rounds=12,
+            tenure=6,
+            patience=4,
+            most_changes=500,
+            keep=1,
+            neighbours=0,
+            **common,
+        )
+        for result in (*walked, *polished):
+            for met in map(_met, result["best"]):
+                if met.key != best.key:
+                    continue
+                mark = _fingerprint(template.sites[met.sites])
+                if all(np.abs(mark - other).max() > 1e-3 for other in known):
+                    known.append(mark)
+                    self.twins.append(met)
 
     def refine(self) -> Fit | None:
         """Bond length, U, δ2 and qdamp by the best structure; what is compared with follows."""
@@ -399,6 +466,12 @@ class FamilySearch:
 
     def _seed(self) -> int:
         return int(self._seeds.spawn(1)[0].generate_state(1, dtype=np.uint64)[0])
+
+
+def _fingerprint(positions: Floats) -> Floats:
+    """Numbers that congruent structures share, and homometric ones in general do not; ascending."""
+    distances = np.linalg.norm(positions[:, None, :] - positions[None, :, :], axis=2)
+    return np.sort(distances.sum(axis=1))
 
 
 def _met(found: dict[str, object]) -> Met:

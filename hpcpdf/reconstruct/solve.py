@@ -309,6 +309,11 @@ class _Solver:
             mirrored = Atoms(atoms.symbols, positions=positions * np.array([1.0, 1.0, -1.0]))
             twin = replace(candidate, atoms=mirrored, notes=("mirror image",))
             candidate = replace(candidate, equivalents=(twin,))
+        for other in item.search.twins if item.met.key == item.search.best_key else ():
+            same = Atoms(atoms.symbols, positions=item.search.positions(other) * fit.zoom)
+            same.positions -= same.positions.mean(axis=0)
+            twin = replace(candidate, atoms=same, equivalents=(), site_certainty=None, notes=("homometric",))
+            candidate = replace(candidate, equivalents=(*candidate.equivalents, twin))
         return candidate
 
 
