@@ -106,18 +106,19 @@ class FamilyFit:
 
 def first_peaks(data: PdfData) -> list[float]:
     """Distances in Å at which the first peak of the PDF may be, the highest first."""
-    inside = (data.r >= BONDS[0] * 0.97) & (data.r <= BONDS[1] * 1.03)
+    # Wide enough for the slopes of a peak at the limits, and for one whose maximum other shells draw outwards.
+    inside = (data.r >= BONDS[0] - 0.3) & (data.r <= 1.1 * BONDS[1] + 0.3)
     r, g = data.r[inside], data.g[inside]
     if len(r) < 3:
         return []
-    top = (g[1:-1] >= g[:-2]) & (g[1:-1] > g[2:]) & (g[1:-1] > 0.0)
-    at = np.flatnonzero(top) + 1
-    if not at.size:
-        return []
-    at = at[g[at] >= _PEAK * g[at].max()]
+    at = np.flatnonzero((g[1:-1] >= g[:-2]) & (g[1:-1] > g[2:]) & (g[1:-1] > 0.0)) + 1
     left, here, right = g[at - 1], g[at], g[at + 1]
     shift = 0.5 * (left - right) / np.minimum(left - 2.0 * here + right, -1e-30)
     places = r[at] + np.clip(shift, -0.5, 0.5) * float(np.median(np.diff(r)))
+    possible = (places >= 0.97 * BONDS[0]) & (places <= 1.1 * BONDS[1])
+    places, here = places[possible], here[possible]
+    high = here >= _PEAK * here.max(initial=0.0)
+    places, here = places[high], here[high]
     return [float(place) for place in places[np.argsort(-here, kind="stable")]]
 
 
