@@ -53,6 +53,9 @@ struct LatticeKernels {
   // out[p] = weight[p] * sum over i of factor[i] * rows[i][p]; n is a multiple of four.
   void (*weighted_sum)(const double* const* rows, const double* factor, std::size_t n, const double* weight,
                        std::size_t points, double* out);
+
+  // y[p] -= sum over i of factor[i] * rows[i][p].
+  void (*subtract_rows)(const double* const* rows, const double* factor, std::size_t n, std::size_t points, double* y);
 };
 
 // Those of instruction_level().

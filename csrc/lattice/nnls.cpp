@@ -12,6 +12,8 @@ namespace {
 // Columns that may enter together, and the share of the steepest slope that they need.
 constexpr std::size_t together = 8;
 constexpr double steep = 0.4;
+// Columns that are looked at again before all of them are.
+constexpr std::size_t remembered = 32;
 // A column that keeps less than this of its length beside those in use depends on them.
 constexpr double independent = 1e-9;
 
@@ -32,14 +34,14 @@ class Factor {
     double* q = &q_[k * points_];
     std::copy(source, source + points_, q);
     std::vector<double> r(k + 1, 0.0), along(k + 1);
+    rows_.resize(k);
+    for (std::size_t i = 0; i < k; ++i) rows_[i] = &q_[i * points_];
     double before;
     loops_.products(source, 1, points_, source, &before);
     for (int pass = 0; pass < 2; ++pass) {
       loops_.products(q_.data(), k, points_, q, along.data());
-      for (std::size_t i = 0; i < k; ++i) {
-        r[i] += along[i];
-        loops_.add_scaled(-along[i], &q_[i * points_], points_, q);
-      }
+      loops_.subtract_rows(rows_.data(), along.data(), k, points_, q);
+      for (std::size_t i = 0; i < k; ++i) r[i] += along[i];
     }
     double left;
     loops_.products(q, 1, points_, q, &left);
@@ -87,11 +89,11 @@ class Factor {
     return x;
   }
 
-  void residual(const std::vector<double>& x, double* out) const {
+  void residual(const std::vector<double>& x, double* out) {
     std::copy(data_, data_ + points_, out);
-    for (std::size_t i = 0; i < x.size(); ++i) {
-      loops_.add_scaled(-x[i], columns_ + chosen_[i] * points_, points_, out);
-    }
+    rows_.resize(x.size());
+    for (std::size_t i = 0; i < x.size(); ++i) rows_[i] = columns_ + chosen_[i] * points_;
+    loops_.subtract_rows(rows_.data(), x.data(), x.size(), points_, out);
   }
 
  private:
@@ -102,6 +104,7 @@ class Factor {
   std::vector<std::size_t> chosen_;
   std::vector<std::vector<double>> r_;  // r_[j][i], i <= j
   std::vector<double> q_, along_;
+  std::vector<const double*> rows_;
 };
 
 class Solver {
@@ -171,25 +174,44 @@ class Solver {
     return left2;
   }
 
-  // Columns that would take most of what is left, if each came alone: local maxima along the columns.
+  using Slope = std::pair<double, std::size_t>;  // negative, so that the steepest comes first when sorted
+
+  double slope_of(std::size_t c) const {
+    if (in_use_[c] || refused_[c] || length_[c] == 0.0) return 0.0;
+    double product;
+    loops_.products(columns_ + c * points_, 1, points_, left_.data(), &product);
+    return product / length_[c];
+  }
+
+  // Columns that would take most of what is left, if each came alone: local maxima along the columns. As long as those
+  // seen at the last look at all columns are steep enough, the others are left alone.
   std::vector<std::size_t> steepest(std::size_t most, double least) {
+    least = std::sqrt(std::max(least, 1e-24 * size2_));
+    for (Slope& one : promising_) one.first = -slope_of(one.second);
+    std::sort(promising_.begin(), promising_.end());
+    if (promising_.empty() || !(-promising_[0].first > std::max(least, steep * seen_))) look_at_all(least);
+    std::vector<std::size_t> best;
+    for (const Slope& one : promising_) {
+      if (best.size() == most || !(-one.first > least) || one.first > steep * promising_[0].first) break;
+      best.push_back(one.second);
+    }
+    return best;
+  }
+
+  void look_at_all(double least) {
     loops_.products(columns_, n_, points_, left_.data(), slope_.data());
-    std::vector<std::pair<double, std::size_t>> found;
     for (std::size_t c = 0; c < n_; ++c) {
       slope_[c] = in_use_[c] || refused_[c] || length_[c] == 0.0 ? 0.0 : slope_[c] / length_[c];
     }
+    promising_.clear();
     for (std::size_t c = 0; c < n_; ++c) {
-      if (!(slope_[c] > 0.0 && slope_[c] * slope_[c] > std::max(least, 1e-24 * size2_))) continue;
+      if (!(slope_[c] > least)) continue;
       if ((c > 0 && slope_[c - 1] >= slope_[c]) || (c + 1 < n_ && slope_[c + 1] > slope_[c])) continue;
-      found.emplace_back(-slope_[c], c);
+      promising_.emplace_back(-slope_[c], c);
     }
-    std::sort(found.begin(), found.end());
-    std::vector<std::size_t> best;
-    for (const auto& item : found) {
-      if (best.size() == most || item.first > steep * found[0].first) break;
-      best.push_back(item.second);
-    }
-    return best;
+    std::sort(promising_.begin(), promising_.end());
+    if (promising_.size() > remembered) promising_.resize(remembered);
+    seen_ = promising_.empty() ? 0.0 : -promising_[0].first;
   }
 
   // Moves the weights to those of least squares, dropping columns that would turn negative on the way.
@@ -228,6 +250,8 @@ class Solver {
   std::vector<double> length_, slope_, left_;
   std::vector<double> x_;  // of the columns in use, in the factor's order
   double size2_ = 0.0;
+  std::vector<Slope> promising_;
+  double seen_ = 0.0;  // the steepest when all columns were looked at last
 };
 
 }  // namespace

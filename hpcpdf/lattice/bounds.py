@@ -33,9 +33,12 @@ _NEAR = 8.0
 """The first look at bond lengths goes up to here, Å."""
 _COARSE = 0.009
 """Relative step of the first look."""
-_ENOUGH = 1e-6
-"""On the way, shells that alone would explain less than this share of what is left (squared) are left out. Together
-they may explain a tenth of it where shells are dense, so that bounds are told without."""
+_ENOUGH, _EXACT = 1e-5, 1e-10
+"""Shells that alone would explain less than this share of what is left (squared) are left out: on the way, where all of
+them together may explain a few hundredths more where shells are dense, and of the bound that is told."""
+_PAIRS = 3e-5
+"""Price of pairs. As many at every distance leave no trace in a PDF, which does not hold Q below qmin, and on top of
+enough of them counts could be negative. Those of a real particle cost 0.001 in R_w at most, beside what is left."""
 _PEAK = 0.3
 """Maxima of G above this share of the highest one nearby may be the first peak."""
 _FIRST_PEAK = {"bcc": (-0.08, 0.02), "icosahedron": (-0.06, 0.01), "decahedron": (-0.03, 0.015)}
@@ -45,6 +48,8 @@ _MOST_PAIRS = 15.0
 """Pairs in one shell per bond at most: connected particles have about as many bonds as atoms, and shells 24 atoms."""
 _FINE = 0.03
 """Shells closer than this, Å, are left to those on both sides: to second order, their PDF is a mixture of these."""
+_DENSE = {"decahedron": 12.0, "icosahedron": 12.0}
+"""Bond lengths beyond which these families have a shell nearly everywhere, and get one in each `_FINE`."""
 _SAME = 5e-4
 """Distances closer than this, in bond lengths, are the same."""
 _FLOOR = 1e-6
@@ -160,18 +165,17 @@ class _Problem:
         self.data, self.distance = data, distance
         self.grid = data.grid(u)
         self._whitening = data.whitening()
-        self.target = data.padded(self._whitening * data.g)
+        self.target = self._rows(self._whitening * data.g)
         self.size = float(np.linalg.norm(self.target))
-        self._by_qdamp = data.padded(-0.5e-3 * data.r**2)
+        self._by_qdamp = self._rows(-0.5e-3 * data.r**2)
+        self._price = 0.0
         self.used: list[int] = []
         self.counts = np.zeros(0)
 
     def __call__(self, theta: Floats) -> tuple[float, Floats]:
         """What is left of the data, as a share of their squares, and its gradient."""
         at = _widths(theta)
-        weights = self.data.padded(self._whitening * self.data.envelope(at.qdamp))
-        distances = self.distance[self.distance * at.bond < self.data.r[-1] + 1.5] * at.bond
-        columns = self.data.columns(distances, at.u, at.delta2, weights, self.grid)
+        columns, weights = self._shells(at, self._whitening)
         start = [c for c in self.used if c < len(columns)]
         self.counts, self.used, left = _core.nnls(columns, self.target, _ENOUGH, start)
         used = np.array(self.used, dtype=np.intp)
@@ -179,9 +183,36 @@ class _Problem:
         self._columns = columns[used]
         model = x @ self._columns
         # The counts are at their best, so that only the direct change counts.
-        slopes = self.data.slopes(distances[used], x, at.u, at.delta2, weights, self.grid)
-        self._slopes = np.concatenate([slopes, [self._by_qdamp * model]])
+        slopes = self.data.slopes(self.distance[used] * at.bond, x, at.u, at.delta2, weights, self.grid)
+        self._slopes = np.concatenate([self._rows(slopes), [self._by_qdamp * model]])
         return (left / self.size) ** 2, -2.0 / self.size**2 * (self._slopes @ (self.target - model))
+
+    def bound(self, widths: Widths, used: Sequence[int]) -> float:
+        """Least R_w with unit weights."""
+        columns, _ = self._shells(widths, np.ones_like(self.data.r))
+        g = self._rows(self.data.g)
+        counts, _, _ = _core.nnls(columns, g, _EXACT, list(used))
+        left = (g - counts @ columns)[: len(self.data.r)]
+        return float(np.linalg.norm(left) / np.linalg.norm(g))
+
+    def _shells(self, at: Widths, weights: Floats) -> tuple[Floats, Floats]:
+        """Weighted shells, each with its price behind the last point, and the padded weights."""
+        padded = self.data.padded(weights * self.data.envelope(at.qdamp))
+        distances = self.distance[self.distance * at.bond < self.data.r[-1] + 1.5]
+        columns = self._rows(self.data.columns(distances * at.bond, at.u, at.delta2, padded, self.grid))
+        if self._price == 0.0:
+            self._price = _PAIRS * float(np.linalg.norm(columns[0])) * float(distances[0])
+        columns[:, len(self.data.r)] = self._price / distances
+        return columns, padded
+
+    def _rows(self, values: Floats) -> Floats:
+        """Padded to a multiple of 16 points, with room for one more."""
+        points = -(-(len(self.data.r) + 1) // 16) * 16
+        if values.shape[-1] == points:
+            return values
+        out = np.zeros((*values.shape[:-1], points))
+        out[..., : values.shape[-1]] = values
+        return out
 
     def curvature(self) -> Floats:
         """Hessian to first order, (4, 4), at the last place and with the shells in use there."""
@@ -268,7 +299,10 @@ class _Family:
         self.free: tuple[int, ...] = (BOND, U)
         self.given_up = False
         self.descent: _Descent
-        self._distance = _thinned(shell_distances(family, (data.r[-1] + 1.5) / shortest), _FINE / shortest)
+        reach, gap = (data.r[-1] + 1.5) / shortest, _FINE / shortest
+        self._distance = _thinned(shell_distances(family, min(reach, _DENSE.get(family, reach))), gap)
+        if reach > self._distance[-1] + gap:
+            self._distance = np.append(self._distance, np.arange(self._distance[-1] + gap, reach, gap))
 
     def look_near(self, near: PdfData, peaks: Sequence[float], start: Floats) -> bool:
         """Bond length and U from the first few ångström; False if there is none to look at."""
@@ -362,18 +396,8 @@ class _Family:
 
     def fit(self, more: Sequence[int]) -> FamilyFit:
         """What was found; parameters `more` may yet be freed."""
-        descent, problem, widths = self.descent, self.descent.problem, _widths(self.descent.theta)
-        distance = self._distance[: len(descent.counts)]
-        columns = self.data.columns(
-            distance * widths.bond,
-            widths.u,
-            widths.delta2,
-            self.data.padded(self.data.envelope(widths.qdamp)),
-            problem.grid,
-        )
-        g = self.data.padded(self.data.g)
-        left = _core.nnls(columns, g, 0.0, descent.used)[2]
-        rw = left / float(np.linalg.norm(g))
+        descent, widths = self.descent, _widths(self.descent.theta)
+        rw = descent.problem.bound(widths, descent.used)
         promise = descent.promise + sum(self._promise(place) for place in more if place not in self.free)
         # R_w falls with the root of the misfit.
         lower = math.sqrt(max(1.0 - 2.0 * promise / max(descent.value, 1e-300), 0.0))
@@ -386,7 +410,7 @@ class _Family:
             bic=self.bic(),
             uncertainty=rw * max(1.0 - lower, _UNSURE if self.given_up else 0.0),
             counts=descent.counts,
-            distance=distance,
+            distance=self._distance[: len(descent.counts)],
         )
 
     def _promise(self, place: int) -> float:
