@@ -33,7 +33,7 @@ _NEAR = 8.0
 """The first look at bond lengths goes up to here, Å."""
 _COARSE = 0.009
 """Relative step of the first look."""
-_ENOUGH, _EXACT = 1e-5, 1e-10
+_ENOUGH, _EXACT = 3e-6, 1e-10
 """Shells that alone would explain less than this share of what is left (squared) are left out: on the way, where all of
 them together may explain a few hundredths more where shells are dense, and of the bound that is told."""
 _PAIRS = 3e-5
@@ -194,6 +194,10 @@ class _Problem:
         counts, _, _ = _core.nnls(columns, g, _EXACT, list(used))
         left = (g - counts @ columns)[: len(self.data.r)]
         return float(np.linalg.norm(left) / np.linalg.norm(g))
+
+    def price(self, counts: Floats) -> float:
+        """What pairs add to the share of the data that is left."""
+        return float(np.sum(counts / self.distance[: len(counts)]) * self._price / self.size) ** 2
 
     def _shells(self, at: Widths, weights: Floats) -> tuple[Floats, Floats]:
         """Weighted shells, each with its price behind the last point, and the padded weights."""
@@ -398,13 +402,14 @@ class _Family:
         """What was found; parameters `more` may yet be freed."""
         descent, widths = self.descent, _widths(self.descent.theta)
         rw = descent.problem.bound(widths, descent.used)
+        misfit = max(descent.value - descent.problem.price(descent.counts), 0.0)
         promise = descent.promise + sum(self._promise(place) for place in more if place not in self.free)
         # R_w falls with the root of the misfit.
         lower = math.sqrt(max(1.0 - 2.0 * promise / max(descent.value, 1e-300), 0.0))
         return FamilyFit(
             family=self.family,
             rw=rw,
-            misfit=descent.value,
+            misfit=misfit,
             widths=widths,
             columns=len(descent.used),
             bic=self.bic(),
