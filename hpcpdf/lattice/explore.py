@@ -63,6 +63,17 @@ class Weighed:
     rw: float
     probability: float
 
+    @property
+    def family(self) -> str:
+        """Of the structure: what lies on one side of a twin plane alone is fcc."""
+        family = self.search.family
+        return "fcc" if family == "twin" and not _is_twinned(self.search, self.met) else family
+
+
+def _is_twinned(search: FamilySearch, met: Met) -> bool:
+    height = search.template.sites[met.sites, 2]
+    return bool(height.min() < -0.1 and height.max() > 0.1)
+
 
 def _likeliest(
     found: list[tuple[FamilySearch, Met, float, float, float]], count: int
@@ -187,6 +198,11 @@ def weigh(data: PdfData, searches: Sequence[FamilySearch]) -> list[Weighed]:
     floor = rounding(data) ** 2
     for search in searches:
         mets = sorted(search.pool.values(), key=lambda met: met.value)
+        if search.family == "twin" and any(other.family == "fcc" for other in searches):
+            # The search of fcc has what lies on one side of the plane alone.
+            mets = [met for met in mets if _is_twinned(search, met)]
+        if not mets:
+            continue
         mets = mets[: max(200, int(_WEIGHED / max(1.0, len(mets[0].sites) / 100.0)))]
         misfit, rw = profile(data, search.template.distance, search.counts(mets), search.widths)
         usual = search.template.usual_missing

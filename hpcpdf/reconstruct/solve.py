@@ -296,7 +296,7 @@ class _Solver:
             r=fit.r,
             g_obs=fit.g_obs,
             g_calc=fit.g_calc,
-            family=item.search.family,
+            family=item.family,
             nn_mean=shape.nn_mean,
             coordination_mean=shape.coordination_mean,
             rw_before_refine=ideal.rw,
@@ -320,10 +320,10 @@ class _Solver:
 def _choose(weighed: Sequence[Weighed], top: int) -> list[Weighed]:
     """The likeliest structures, and the best of every other family that was searched, if there is room."""
     chosen = list(weighed[:top])
-    for family in dict.fromkeys(item.search.family for item in weighed):
-        if len(chosen) >= 2 and all(item.search.family != family for item in chosen):
-            best = next(item for item in weighed if item.search.family == family)
-            spare = [item for item in chosen[1:] if item.search.family == chosen[0].search.family]
+    for family in dict.fromkeys(item.family for item in weighed):
+        if len(chosen) >= 2 and all(item.family != family for item in chosen):
+            best = next(item for item in weighed if item.family == family)
+            spare = [item for item in chosen[1:] if item.family == chosen[0].family]
             if len(chosen) == top and spare:
                 chosen.remove(spare[-1])
             if len(chosen) < top:
@@ -344,9 +344,9 @@ def _posterior(weighed: Sequence[Weighed]) -> Posterior:
                 n_atoms=n,
                 diameter=shape.diameter * item.search.widths.bond,
                 coordination=shape.coordination_mean,
-                family=item.search.family,
+                family=item.family,
                 weight=item.probability,
-                facets=_facets(shape.coordination) if item.search.family in ("fcc", "twin") else (math.nan, math.nan),
+                facets=_facets(shape.coordination) if item.family in ("fcc", "twin") else (math.nan, math.nan),
             )
         )
     return Posterior(tuple(samples))
