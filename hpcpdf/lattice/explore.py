@@ -32,8 +32,8 @@ _WEIGHED = 1500
 """Structures of a family whose probability is worked out, of up to a hundred atoms; fewer of larger ones."""
 _NEGLIGIBLE = 1e-5
 """Probabilities below this share of the highest are left out."""
-_NOTHING_LEFT = 1e-8
-"""Misfit of free shells that is rounding: of families that come this close none is ahead."""
+_NOTHING_LEFT, _EQUAL_SHARE = 1e-8, 0.2
+"""Misfit of free shells that is rounding, and the least share of families that come this close."""
 ROUNDING_OF_BOUNDS = 1e-3
 """R_w by which a bound may lie above its family's particles: descents and merged shells are exact to this."""
 _FAR_PAIRS = 1e-3
@@ -144,7 +144,10 @@ def explore(
     noisy = min(fit.misfit for fit in fits) > _CLEAN
     sharpness, least = _SHARPNESS[noisy], _LEAST_SHARE[noisy]
     shares = [
-        1.0 if fit.misfit < _NOTHING_LEFT else max(least, math.exp(-sharpness * max(0.0, fit.bic - fits[0].bic)))
+        max(
+            _EQUAL_SHARE if fit.misfit < _NOTHING_LEFT else least,
+            math.exp(-sharpness * max(0.0, fit.bic - fits[0].bic)),
+        )
         for fit in fits
     ]
     searches: dict[int, FamilySearch] = {}
