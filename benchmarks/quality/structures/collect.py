@@ -41,6 +41,9 @@ def main() -> None:
     runs = [json.loads(path.read_text()) for path in arguments.files]
     kept = []
     for run in runs:
+        # Where the file lay is nobody's business.
+        command = run["made"]["command"]
+        run["made"]["command"] = command[: command.index("--out")]
         groups = {
             kind: {name: {key: part[key] for key in SUMMARY if key in part} for name, part in parts.items()}
             for kind, parts in run["groups"].items()
