@@ -54,8 +54,9 @@ _SAME = 5e-4
 """Distances closer than this, in bond lengths, are the same."""
 _FLOOR = 1e-6
 """Misfit per degree of freedom below which data are exact: R_w of 0.001."""
-_HOPELESS = 100.0
-"""A family is given up that would not come within this BIC of the best."""
+_HOPELESS, _CLEAR = 100.0, 4e-4
+"""A family is given up that would not come within this BIC of the best, unless little is left: R_w of 0.02. Of data
+without noise, the BIC makes much of a step that is still to come."""
 _HOPELESS_STEPS, _HOPELESS_DONE = 6, 0.01
 """How far such a family is followed further: steps, and promise of a step that is not made."""
 _UNSURE = 0.1
@@ -91,7 +92,8 @@ class FamilyFit:
         n log s² + log n (columns + parameters), with s² = misfit n/(n − columns), what is left per degree of freedom,
         of n independent points: by the misfit itself, families of many shells would win by following the noise.
     uncertainty : float
-        How much lower `rw` might still go: a tenth where the descent was given up early.
+        How much lower `rw` might still go: a tenth where the descent was given up early, and what widths gain that the
+        BIC finds too dear.
     counts : (C,)
         Relative numbers of pairs.
     distance : (C,)
@@ -303,6 +305,7 @@ class _Family:
         self.free: tuple[int, ...] = (BOND, U)
         self.given_up = False
         self.descent: _Descent
+        self._lowest = math.inf
         reach, gap = (data.r[-1] + 1.5) / shortest, _FINE / shortest
         self._distance = _thinned(shell_distances(family, min(reach, _DENSE.get(family, reach))), gap)
         if reach > self._distance[-1] + gap:
@@ -339,7 +342,9 @@ class _Family:
         inherited = DELTA2 in self.free
         self.look_far(theta)
         self.run(best)
-        if self.bic() >= best + _HOPELESS:
+        if self.descent.value < _CLEAR:
+            self._change_grid()
+        elif self.bic() >= best + _HOPELESS:
             # Whatever the BIC: of a family that cannot win, only how low it could come is of interest.
             self.free = (*self.free, *(place for place in more if place not in self.free))
             self.descent.run(self.free, steps=_HOPELESS_STEPS, enough=_HOPELESS_DONE)
@@ -347,10 +352,7 @@ class _Family:
             return
         for place in more:
             self.set_free(place)
-        # On the Q grid of the U that was found.
-        if self.data.grid(_widths(self.descent.theta).u) != self.descent.problem.grid:
-            self.look_far(self.descent.theta)
-            self.descent.run(self.free)
+        self._change_grid()
         if inherited:
             self.restart(DELTA2, 0.0, free=False)
 
@@ -360,8 +362,18 @@ class _Family:
             self.descent.step(self.free)
             if self.descent.ended():
                 return
-            if done > 0 and self.bic(self.descent.value - 2.0 * self.descent.promise) > best + _HOPELESS:
+            if (
+                done > 0
+                and self.descent.value > _CLEAR
+                and self.bic(self.descent.value - 2.0 * self.descent.promise) > best + _HOPELESS
+            ):
                 return
+
+    def _change_grid(self) -> None:
+        """Goes on with the Q grid of the U that was found, where that is another one."""
+        if self.data.grid(_widths(self.descent.theta).u) != self.descent.problem.grid:
+            self.look_far(self.descent.theta)
+            self.descent.run(self.free)
 
     def set_free(self, place: int) -> None:
         """Frees one more parameter if that lowers the BIC."""
@@ -373,6 +385,7 @@ class _Family:
             return
         kept, self.free = (self.free, descent.place), (*self.free, place)
         descent.run(self.free)
+        self._lowest = min(self._lowest, descent.value)
         if self.bic() > before:
             self.free, descent.place = kept
 
@@ -389,6 +402,7 @@ class _Family:
         self.free = free
         self.look_far(theta)
         self.descent.run(free)
+        self._lowest = min(self._lowest, self.descent.value)
         if self.bic() > before[0]:
             _, self.descent, self.free = before
 
@@ -404,8 +418,9 @@ class _Family:
         rw = descent.problem.bound(widths, descent.used)
         misfit = max(descent.value - descent.problem.price(descent.counts), 0.0)
         promise = descent.promise + sum(self._promise(place) for place in more if place not in self.free)
+        lowest = max(min(descent.value - 2.0 * promise, self._lowest), 0.0)
         # R_w falls with the root of the misfit.
-        lower = math.sqrt(max(1.0 - 2.0 * promise / max(descent.value, 1e-300), 0.0))
+        lower = min(math.sqrt(lowest / max(descent.value, 1e-300)), 1.0)
         return FamilyFit(
             family=self.family,
             rw=rw,

@@ -287,7 +287,12 @@ def shell_distances(family: str, reach: float) -> Floats:
 
 @lru_cache(maxsize=64)
 def _distances_of_pairs(family: str, longest: float) -> Floats:
-    """Distances between sites that lie in one ball of diameter `longest` about the centre."""
-    points, _ = _points(family, 0.5 * longest)
-    inside = np.einsum("ni,ni->n", points, points) <= (0.5 * longest) ** 2 + 1e-9
+    """Distances up to `longest` between sites around the centre.
+
+    A particle that long fits into a ball of 0.61 times the length (Jung), which need not sit at the centre of the
+    template; but pairs that lie farther out recur nearer to it.
+    """
+    radius = 0.65 * longest + 0.5
+    points, _ = _points(family, radius)
+    inside = np.einsum("ni,ni->n", points, points) <= radius**2 + 1e-9
     return _core.classes_of_pairs(np.ascontiguousarray(points[inside]), _CELLS[family], longest)[1]
