@@ -153,6 +153,19 @@ void levels_give_the_same_bits() {
     if (!hpcpdf::is_supported(level)) continue;
     hpcpdf::lattice_kernels(level).weighted_sum(rows.data(), factor.data(), n, weight.data(), points, found.data());
     CHECK(found == expected);
+    // Groups of four rows and what is left of them.
+    for (const std::size_t some : {std::size_t{0}, std::size_t{3}, n - 1, n}) {
+      Vector left = weight, right = weight;
+      hpcpdf::lattice_kernels(hpcpdf::InstructionLevel::baseline)
+          .subtract_rows(rows.data(), factor.data(), some, points, left.data());
+      hpcpdf::lattice_kernels(level).subtract_rows(rows.data(), factor.data(), some, points, right.data());
+      CHECK(left == right);
+      for (std::size_t p = 0; p < points; ++p) {
+        double expected_here = weight[p];
+        for (std::size_t i = 0; i < some; ++i) expected_here -= factor[i] * rows[i][p];
+        CHECK(check::near(right[p], expected_here, 1e-13));
+      }
+    }
   }
 }
 

@@ -60,7 +60,7 @@ without noise, the BIC makes much of a step that is still to come."""
 _HOPELESS_STEPS, _HOPELESS_DONE = 6, 0.01
 """How far such a family is followed further: steps, and promise of a step that is not made."""
 _UNSURE = 0.1
-"""Share of R_w by which the bound of such a family may still be too high: 19 of 20 were, on test sets, by less."""
+"""Share of R_w by which the bound of such a family may still be too high: nine in ten were, on test sets, by less."""
 _STEPS = 12
 """At most, in one descent."""
 _DELTA2_START = 2.0
