@@ -1,6 +1,6 @@
 import enum
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,6 +87,20 @@ class LatticeTarget:
         rate_max: float,
     ) -> None: ...
 
+class MetStructure(TypedDict):
+    misfit: float
+    rate: float
+    energy: float
+    missing: float
+    key: int
+    sites: NDArray[np.int32]
+
+class WalkResult(TypedDict):
+    best: list[MetStructure]
+    steps: int
+    accepted: int
+    exchanged: int
+
 def lattice_walks(
     *,
     sites: LatticeSites,
@@ -106,7 +120,7 @@ def lattice_walks(
     least_bonds: int,
     keep: int,
     n_threads: int,
-) -> list[dict[str, Any]]: ...
+) -> list[WalkResult]: ...
 def lattice_polish(
     *,
     sites: LatticeSites,
@@ -125,7 +139,7 @@ def lattice_polish(
     keep: int,
     neighbours: int,
     n_threads: int,
-) -> list[dict[str, Any]]: ...
+) -> list[WalkResult]: ...
 def lattice_score(target: LatticeTarget, counts: NDArray[np.int32], rate: float) -> tuple[float, float]: ...
 def lattice_shapes(
     *,
@@ -142,7 +156,7 @@ def lattice_shapes(
     usual_missing: float,
     keep: int,
     n_threads: int,
-) -> list[dict[str, Any]]: ...
+) -> list[MetStructure]: ...
 def nnls(
     columns: NDArray[np.float64], data: NDArray[np.float64], tolerance: float = 0.0, start: Sequence[int] = ...
 ) -> tuple[NDArray[np.float64], list[int], float]: ...

@@ -14,14 +14,14 @@ from scipy.spatial import cKDTree
 from hpcpdf import _core
 from hpcpdf.lattice.bounds import FamilyFit
 from hpcpdf.lattice.model import QDAMP_LIMITS, Fit, refine, start_widths
-from hpcpdf.lattice.shells import PdfData, Widths
+from hpcpdf.lattice.shells import PdfData
 from hpcpdf.lattice.template import Template, lattice_template
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
 
 POWERS = (5.0, 8.0, 13.0)
-"""Temperatures of the facet walks, as powers of the misfit: by the ablation of `benchmarks/quality/structures`."""
+"""Temperatures of the facet walks, as powers of the misfit."""
 MIXED_POWERS = (8.0, 14.0, 25.0)
 COLD_POWERS = (8.0, 20.0, 50.0)
 """The same where there is noise: up to what the noise itself leaves likely."""
@@ -202,7 +202,7 @@ class FamilySearch:
         if not self._starts:
             self._draw_shapes()
         tree = cKDTree(self.template.sites)
-        taken: list[Met] = []
+        taken: dict[bytes, Met] = {}
         for positions in structures:
             gap, index = tree.query(positions)
             sites = np.unique(np.asarray(index))
@@ -211,11 +211,11 @@ class FamilySearch:
                 continue
             counts = self.template.core.shell_counts(sites.astype(np.int32))
             misfit, rate = _core.lattice_score(self.target, counts, self.rate)
-            key = hash(counts.tobytes()) & (2**63 - 1)
-            taken.append(Met(sites.astype(np.int32), misfit, rate, math.inf, 0.0, key))
-        taken = sorted({met.key: met for met in taken}.values(), key=lambda met: met.misfit)[:_STARTS]
-        self._starts = sorted([*self._starts, *taken], key=lambda met: met.misfit)[: 2 * _STARTS]
-        return len(taken)
+            # Begun with, never answered with: what its atoms miss, and its key, are worked out when a walk meets it.
+            taken.setdefault(counts.tobytes(), Met(sites.astype(np.int32), misfit, rate, math.nan, 0.0, key=0))
+        best = sorted(taken.values(), key=lambda met: met.misfit)[:_STARTS]
+        self._starts = sorted([*self._starts, *best], key=lambda met: met.misfit)[: 2 * _STARTS]
+        return len(best)
 
     def advance(self) -> None:
         """One cycle: facet walks from fresh starts, polishing of what they found, walks of all kinds from the best."""
@@ -238,7 +238,7 @@ class FamilySearch:
     def find_twins(self) -> None:
         """Other structures with the distances of the best one: homometric, so that no PDF tells them apart.
 
-        Walks from many starts that do not end where one member of the pair is found; what they meet is kept in `twins`.
+        Many walks, each of which ends at the first member that it finds; those that differ are kept in `twins`.
         """
         best = self.best
         if best is None or not self._exact or len(best.sites) > _TWINS_TO:
@@ -474,17 +474,12 @@ def _fingerprint(positions: Floats) -> Floats:
     return np.sort(distances.sum(axis=1))
 
 
-def _met(found: dict[str, object]) -> Met:
+def _met(found: _core.MetStructure) -> Met:
     return Met(
-        sites=np.asarray(found["sites"], dtype=np.int32),
-        misfit=float(found["misfit"]),  # type: ignore[arg-type]
-        rate=float(found["rate"]),  # type: ignore[arg-type]
-        missing=float(found["missing"]),  # type: ignore[arg-type]
-        energy=float(found["energy"]),  # type: ignore[arg-type]
-        key=int(found["key"]),  # type: ignore[call-overload]
+        sites=found["sites"],
+        misfit=found["misfit"],
+        rate=found["rate"],
+        missing=found["missing"],
+        energy=found["energy"],
+        key=found["key"],
     )
-
-
-def widths_at(widths: Widths, rate: float, reach: float) -> Widths:
-    """Widths with the qdamp of an envelope's rate."""
-    return Widths(widths.bond, widths.u, widths.delta2, math.sqrt(max(2.0 * rate, 0.0)) / reach)
