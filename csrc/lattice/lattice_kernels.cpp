@@ -1,8 +1,5 @@
 #include "lattice_kernels.hpp"
 
-#include <stdexcept>
-#include <string>
-
 namespace hpcpdf {
 
 namespace baseline {
@@ -18,9 +15,7 @@ extern const LatticeKernels lattice_loops;
 #endif
 
 const LatticeKernels& lattice_kernels(InstructionLevel level) {
-  if (!is_supported(level)) {
-    throw std::invalid_argument(std::string(name(level)) + " instructions are not available on this processor");
-  }
+  require_supported(level);
 #if defined(__GNUC__) && defined(__x86_64__)
   if (level == InstructionLevel::avx512) return avx512::lattice_loops;
   if (level == InstructionLevel::avx2) return avx2::lattice_loops;

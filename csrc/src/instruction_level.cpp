@@ -2,6 +2,8 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <stdexcept>
+#include <string>
 
 namespace hpcpdf {
 namespace {
@@ -46,6 +48,12 @@ bool is_supported(InstructionLevel level) {
   }
 #endif
   return level == InstructionLevel::baseline;
+}
+
+void require_supported(InstructionLevel level) {
+  if (!is_supported(level)) {
+    throw std::invalid_argument(std::string(name(level)) + " instructions are not available on this processor");
+  }
 }
 
 InstructionLevel instruction_level() {

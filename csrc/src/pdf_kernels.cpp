@@ -1,8 +1,6 @@
 #include "hpcpdf/pdf_kernels.hpp"
 
 #include <array>
-#include <stdexcept>
-#include <string>
 
 namespace hpcpdf {
 
@@ -49,9 +47,7 @@ const StencilWeights& stencil_weights() {
 }
 
 const PdfKernels& pdf_kernels(InstructionLevel level) {
-  if (!is_supported(level)) {
-    throw std::invalid_argument(std::string(name(level)) + " instructions are not available on this processor");
-  }
+  require_supported(level);
 #if defined(__GNUC__) && defined(__x86_64__)
   if (level == InstructionLevel::avx512) return avx512::kernels;
   if (level == InstructionLevel::avx2) return avx2::kernels;
