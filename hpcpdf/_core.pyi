@@ -137,7 +137,6 @@ def lattice_polish(
     least_atoms: int,
     least_bonds: int,
     keep: int,
-    neighbours: int,
     n_threads: int,
 ) -> list[WalkResult]: ...
 def lattice_score(target: LatticeTarget, counts: NDArray[np.int32], rate: float) -> tuple[float, float]: ...

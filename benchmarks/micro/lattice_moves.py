@@ -57,7 +57,7 @@ def _pairs(core, target, start, budget: float) -> float:
     while time.process_time() - begin < budget:
         result = _core.lattice_polish(
             sites=core, target=target, starts=[start], rates=[0.0], rounds=3, tenure=6, patience=4, most_changes=500,
-            bond_cost=0.0, usual_missing=15.0, stop=0.0, least_atoms=4, least_bonds=3, keep=1, neighbours=0,
+            bond_cost=0.0, usual_missing=15.0, stop=0.0, least_atoms=4, least_bonds=3, keep=1,
             n_threads=1,
         )  # fmt: skip
         pairs += result[0]["steps"]

@@ -9,9 +9,12 @@
 #include <utility>
 
 #include "clusters.hpp"
+#include "lattice/lattice_kernels.hpp"
 #include "lattice/nnls.hpp"
 #include "lattice/polish.hpp"
+#include "lattice/shapes.hpp"
 #include "lattice/sites.hpp"
+#include "lattice/target.hpp"
 #include "lattice/walk.hpp"
 
 namespace py = pybind11;
@@ -156,7 +159,7 @@ py::list walks(const Sites& sites, const Target& target, const std::vector<std::
 py::list polish(const Sites& sites, const Target& target, const std::vector<Indices>& starts,
                 const std::vector<double>& rates, std::size_t rounds, std::size_t tenure, std::size_t patience,
                 std::size_t most_changes, double bond_cost, double usual_missing, double stop, std::size_t least_atoms,
-                std::size_t least_bonds, std::size_t keep, std::size_t neighbours, int n_threads) {
+                std::size_t least_bonds, std::size_t keep, int n_threads) {
   check_match(sites, target);
   require(rates.size() == starts.size(), "rates: expected one per start");
   hpcpdf::PolishSettings settings;
@@ -170,7 +173,6 @@ py::list polish(const Sites& sites, const Target& target, const std::vector<Indi
   settings.least_atoms = least_atoms;
   settings.least_bonds = least_bonds;
   settings.keep = keep;
-  settings.neighbours = neighbours;
   std::vector<std::vector<std::int32_t>> begin;
   for (const Indices& start : starts) begin.push_back(as_vector(start));
   std::vector<hpcpdf::WalkResult> results;
@@ -263,7 +265,7 @@ void register_lattice(py::module_& m) {
         "Walks of replicas among structures, a list of starts each; the best of each walk.");
   m.def("lattice_polish", &polish, py::kw_only(), arg("sites"), arg("target"), arg("starts"), arg("rates"),
         arg("rounds"), arg("tenure"), arg("patience"), arg("most_changes"), arg("bond_cost"), arg("usual_missing"),
-        arg("stop"), arg("least_atoms"), arg("least_bonds"), arg("keep"), arg("neighbours"), arg("n_threads"),
+        arg("stop"), arg("least_atoms"), arg("least_bonds"), arg("keep"), arg("n_threads"),
         "Descents by the best changes of one or two atoms, and on by tabu search; the best of each.");
   m.def("lattice_score", &score, arg("target"), arg("counts"), arg("rate"),
         "Misfit of shell counts, and the rate of the envelope that goes with it.");

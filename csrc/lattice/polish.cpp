@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>
-#include <tuple>
 
 #include "hpcpdf/parallel.hpp"
 #include "scoring.hpp"
@@ -23,7 +22,7 @@ class Polisher {
         structure_(sites),
         curve_(target, rate),
         adder_(target),
-        best_(settings.keep + settings.neighbours),
+        best_(settings.keep),
         counts_(target.n_classes + 1, 0),
         bare_(target.points, 0.0f),
         zero_(target.points, 0.0f),
@@ -63,7 +62,6 @@ class Polisher {
         break;
       }
     }
-    if (settings_.neighbours > 0) look_around(best);
     result.best = best_.take();
     return result;
   }
@@ -159,8 +157,8 @@ class Polisher {
     if (changes_.size() > settings_.most_changes) changes_.resize(settings_.most_changes);
   }
 
-  // Finds the best change; false if there is none. With `all`, offers every change to the list instead.
-  bool consider(std::size_t round, std::vector<std::tuple<double, std::size_t, std::size_t>>* all = nullptr) {
+  // Finds the best change; false if there is none.
+  bool consider(std::size_t round) {
     collect(round);
     const std::size_t n = changes_.size(), points = target_.points, n_classes = target_.n_classes;
     tried_ = n * (n + 1) / 2;
@@ -210,7 +208,6 @@ class Polisher {
       if (!(along > 0.0) || !(squared > 0.0)) return;
       const double misfit = std::max(1.0 - along * along / (squared * target_.size2), least_misfit);
       const double value = std::log(misfit) + cost;
-      if (all) all->emplace_back(value, i, j);
       if (value >= best) return;
       best = value;
       first_ = changes_[i];
@@ -269,33 +266,6 @@ class Polisher {
     } else {
       structure_.add(site, counts);
       structure_.remove(site, nullptr);
-    }
-  }
-
-  // The best changes of the best structure, as structures.
-  void look_around(const Met& best) {
-    for (const std::int32_t s : std::vector<std::int32_t>(structure_.list())) {
-      if (!std::binary_search(best.sites.begin(), best.sites.end(), s)) toggle(static_cast<std::size_t>(s));
-    }
-    for (const std::int32_t s : best.sites) {
-      if (!structure_.has(static_cast<std::size_t>(s))) toggle(static_cast<std::size_t>(s));
-    }
-    std::fill(free_from_.begin(), free_from_.end(), 0);
-    renew();
-    std::vector<std::tuple<double, std::size_t, std::size_t>> all;
-    consider(1, &all);
-    const std::size_t some = std::min(all.size(), 2 * settings_.neighbours);
-    std::partial_sort(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(some), all.end());
-    const std::vector<std::size_t> changes = changes_;
-    for (std::size_t k = 0; k < some; ++k) {
-      const std::size_t i = std::get<1>(all[k]), j = std::get<2>(all[k]);
-      toggle(changes[i]);
-      if (j < changes.size()) toggle(changes[j]);
-      adder_(counts_.data(), zero_.data(), bare_.data());
-      now_ = curve_.score(bare_.data());
-      note();
-      if (j < changes.size()) toggle(changes[j]);
-      toggle(changes[i]);
     }
   }
 

@@ -22,8 +22,7 @@ struct PolishSettings {
   double usual_missing = 15.0;
   double stop = 0.0;
   std::size_t least_atoms = 4, least_bonds = 3;
-  std::size_t keep = 4;        // best structures to return
-  std::size_t neighbours = 0;  // of the final best, so many of its best changes are returned as well
+  std::size_t keep = 4;  // best structures to return
 };
 
 WalkResult polish(const Sites& sites, const Target& target, const std::vector<std::int32_t>& start, double rate,

@@ -10,7 +10,7 @@
 
 #include "hpcpdf/aligned.hpp"
 #include "lattice_kernels.hpp"
-#include "walk.hpp"
+#include "target.hpp"
 
 namespace hpcpdf {
 
@@ -19,8 +19,6 @@ constexpr double direct_below = 1e-2;
 // Furthest that the first order of an envelope is trusted.
 constexpr double rate_step = 0.25;
 constexpr double least_misfit = 1e-15;
-// Model curves are summed anew after so many accepted moves.
-constexpr std::size_t renew_after = 256;
 
 inline std::size_t padded(std::size_t n) { return (n + wide - 1) / wide * wide; }
 

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstdio>
+#include <functional>
 
 namespace check {
 inline int failures = 0;
@@ -15,6 +16,17 @@ inline void that(bool ok, const char* what, const char* file, int line) {
 }
 
 inline bool near(double a, double b, double tolerance) { return std::fabs(a - b) <= tolerance; }
+
+// Whether a call throws an error of this kind.
+template <class Error>
+bool throws(const std::function<void()>& call) {
+  try {
+    call();
+  } catch (const Error&) {
+    return true;
+  }
+  return false;
+}
 }  // namespace check
 
 #define CHECK(condition) check::that((condition), #condition, __FILE__, __LINE__)

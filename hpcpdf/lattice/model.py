@@ -8,15 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcpdf.lattice.shells import QDAMP_GUESS, PdfData, Widths
+from hpcpdf.lattice.shells import DELTA2_LIMITS, QDAMP_GUESS, U_LIMITS, PdfData, Widths
+from hpcpdf.pdf.fit import BOUNDS
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-U_LIMITS = (0.0005, 0.06)
-"""Å²: the limits of fits, Biso from 0.04 to 4.7 Å²."""
-QDAMP_LIMITS = (0.0, 0.08)
-DELTA2_LIMITS = (0.0, 6.0)
+QDAMP_LIMITS = (0.0, BOUNDS["qdamp"][1])
+"""1/Å."""
 
 
 @dataclass(frozen=True)

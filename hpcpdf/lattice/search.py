@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,20 +32,18 @@ _SHAPES = 1500
 """Random facet shapes that a search begins with."""
 _STARTS = 100
 _WALKS = 4
-_ROUNDS, _STEPS = 40, 50
+ROUNDS, _STEPS = 40, 50
 _POLISHED = 40
 """Structures that are polished at a time."""
 _KEEP = 3000
 """Structures kept of a family."""
 _ON_SITE = 0.2
 """Bond lengths from a site within which a proposed atom lies on it."""
-_TWINS_TO, _TWIN_WALKS = 60, 12
-"""Atoms up to which homometric partners are looked for, and walks for them."""
 _CLOSE = 1e-8
 """Misfit that no near miss has: what comes this close is fitted at once."""
 _TRUSTED = 6.0
 """Misfit of a structure, in those of free shells, up to which it may say what the widths are."""
-_CLEAN = 2e-6
+CLEAN = 2e-6
 """Misfit of free shells below which the data hold no noise to speak of."""
 _RIPPLES = 8.0
 """Å beyond the data up to which pairs count."""
@@ -107,6 +104,17 @@ class FamilySearch:
         Of all random numbers.
     n_threads
         The results do not depend on it.
+
+    Attributes
+    ----------
+    pool : dict
+        Structures met, by key.
+    starts : list of Met
+        What facet walks begin with, in turn.
+    moves : float
+        Work done, in moves of particles of about a hundred atoms.
+    widths : Widths
+        As far as they are known.
     """
 
     def __init__(
@@ -124,7 +132,6 @@ class FamilySearch:
         self.widths = start_widths(data, fit.widths)
         self.free_delta2 = fit.widths.delta2 > 0.0
         self.pool: dict[int, Met] = {}
-        self.twins: list[Met] = []
         self.moves = 0.0
         self._convex: dict[int, Met] = {}
         self._polished: set[int] = set()
@@ -133,12 +140,12 @@ class FamilySearch:
         self._walk_stop = max(0.01 * stop, _CLOSE)
         self._exact = False
         self._seeds = np.random.SeedSequence(seed)
-        self._starts: list[Met] = []
+        self.starts: list[Met] = []
         self._next_start = 0
         self._cycle = 0
         self._radius = 0.75 * diameter + _ROOM
         # Far shells tell shapes apart; where there is noise, it says how much each point is worth.
-        self._clean = fit.misfit < _CLEAN
+        self._clean = fit.misfit < CLEAN
         self._weights = (data.r / data.r[-1]) ** 2 if self._clean else data.whitening()
         self._set_template()
 
@@ -176,12 +183,6 @@ class FamilySearch:
         return min(self.pool.values(), key=lambda met: met.value, default=None)
 
     @property
-    def best_key(self) -> int:
-        """Key of what the search likes best."""
-        best = self.best
-        return -1 if best is None else best.key
-
-    @property
     def done(self) -> bool:
         """Whether nothing is left to be found."""
         return self._exact
@@ -199,7 +200,7 @@ class FamilySearch:
 
         Those that do not lie on its sites are passed over; returns how many were taken.
         """
-        if not self._starts:
+        if not self.starts:
             self._draw_shapes()
         tree = cKDTree(self.template.sites)
         taken: dict[bytes, Met] = {}
@@ -214,14 +215,14 @@ class FamilySearch:
             # Begun with, never answered with: what its atoms miss, and its key, are worked out when a walk meets it.
             taken.setdefault(counts.tobytes(), Met(sites.astype(np.int32), misfit, rate, math.nan, 0.0, key=0))
         best = sorted(taken.values(), key=lambda met: met.misfit)[:_STARTS]
-        self._starts = sorted([*self._starts, *best], key=lambda met: met.misfit)[: 2 * _STARTS]
+        self.starts = sorted([*self.starts, *best], key=lambda met: met.misfit)[: 2 * _STARTS]
         return len(best)
 
     def advance(self) -> None:
         """One cycle: facet walks from fresh starts, polishing of what they found, walks of all kinds from the best."""
-        if not self._starts:
+        if not self.starts:
             self._draw_shapes()
-            if not self._starts:
+            if not self.starts:
                 return
         if self._cycle % 3 == 2:
             self._walk_mixed()
@@ -234,63 +235,6 @@ class FamilySearch:
             self.refine()
         self._cycle += 1
         self._grow_if_needed()
-
-    def find_twins(self) -> None:
-        """Other structures with the distances of the best one: homometric, so that no PDF tells them apart.
-
-        Many walks, each of which ends at the first member that it finds; those that differ are kept in `twins`.
-        """
-        best = self.best
-        if best is None or not self._exact or len(best.sites) > _TWINS_TO:
-            return
-        known = [_fingerprint(self.template.sites[best.sites])]
-        fresh = [met for met in self._starts[: _TWIN_WALKS * len(POWERS)] if met.key != best.key]
-        starts = [[met.sites for met in fresh[k::_TWIN_WALKS]] for k in range(_TWIN_WALKS) if fresh[k::_TWIN_WALKS]]
-        if not starts:
-            return
-        template = self.template
-        common: dict[str, Any] = {
-            "sites": template.core,
-            "target": self.target,
-            "bond_cost": 0.0,
-            "usual_missing": template.usual_missing,
-            "stop": self._walk_stop,
-            "least_atoms": 4,
-            "least_bonds": template.least_bonds,
-            "n_threads": self._n_threads,
-        }
-        walked = _core.lattice_walks(
-            starts=starts,
-            rates=[self.rate] * len(starts),
-            seeds=[self._seed() for _ in starts],
-            powers=list(POWERS),
-            rounds=2 * _ROUNDS,
-            steps=_STEPS,
-            shares=MIXED,
-            most_atoms=10**7,
-            keep=12,
-            **common,
-        )
-        near = {met.key: met for result in walked for met in map(_met, result["best"])}
-        polished = _core.lattice_polish(
-            starts=[met.sites for met in near.values()],
-            rates=[met.rate for met in near.values()],
-            rounds=12,
-            tenure=6,
-            patience=4,
-            most_changes=500,
-            keep=1,
-            neighbours=0,
-            **common,
-        )
-        for result in (*walked, *polished):
-            for met in map(_met, result["best"]):
-                if met.key != best.key:
-                    continue
-                mark = _fingerprint(template.sites[met.sites])
-                if all(np.abs(mark - other).max() > 1e-3 for other in known):
-                    known.append(mark)
-                    self.twins.append(met)
 
     def refine(self) -> Fit | None:
         """Bond length, U, δ2 and qdamp by the best structure; what is compared with follows."""
@@ -344,36 +288,49 @@ class FamilySearch:
             keep=_STARTS,
             n_threads=self._n_threads,
         )
-        self._starts = [_met(found) for found in shapes]
-        self._note(self._starts, self._convex)
+        self.starts = [_met(found) for found in shapes]
+        self._note(self.starts, self._convex)
 
     def _walk_facets(self) -> None:
         count = _WALKS * len(POWERS)
-        some = [self._starts[(self._next_start + k) % len(self._starts)] for k in range(count)]
+        some = [self.starts[(self._next_start + k) % len(self.starts)] for k in range(count)]
         self._next_start += count
         starts = [[met.sites for met in some[k::_WALKS]] for k in range(_WALKS)]
         if self._clean:
-            self._walk(starts, POWERS, FACETS, self._convex)
+            self._walk(starts, POWERS, FACETS)
         else:
-            self._walk(starts, COLD_POWERS, FACETS, self._convex, keep=300)
+            self._walk(starts, COLD_POWERS, FACETS, keep=300)
 
     def _walk_mixed(self) -> None:
         best = sorted(self.pool.values(), key=lambda met: met.value)[: _WALKS * len(MIXED_POWERS)]
         starts = [[met.sites for met in best[k::_WALKS]] for k in range(_WALKS) if best[k::_WALKS]]
-        self._walk(starts, MIXED_POWERS, MIXED, self._convex)
+        self._walk(starts, MIXED_POWERS, MIXED)
 
     def _walk(
         self,
         starts: list[list[Ints]],
         powers: tuple[float, ...],
         shares: tuple[float, float, float, float],
-        into: dict[int, Met],
         keep: int = 100,
     ) -> None:
-        template = self.template
         size = float(np.mean([len(sites) for group in starts for sites in group]))
         # Large particles move slowly: fewer steps, so that a cycle stays a cycle.
-        rounds = max(4, int(_ROUNDS / max(1.0, (size / 250.0))))
+        rounds = max(4, int(ROUNDS / max(1.0, (size / 250.0))))
+        met, steps = self.walks(starts, powers, shares, rounds=rounds, keep=keep)
+        self._note(met, self._convex)
+        self.moves += steps * self._price(size)
+
+    def walks(
+        self,
+        starts: list[list[Ints]],
+        powers: tuple[float, ...],
+        shares: tuple[float, float, float, float],
+        *,
+        rounds: int,
+        keep: int,
+    ) -> tuple[list[Met], int]:
+        """Walks of replicas from groups of starts: the best that each met, and how many steps they took."""
+        template = self.template
         results = _core.lattice_walks(
             sites=template.core,
             target=self.target,
@@ -393,9 +350,29 @@ class FamilySearch:
             keep=keep,
             n_threads=self._n_threads,
         )
-        for result in results:
-            self._note([_met(found) for found in result["best"]], into)
-            self.moves += result["steps"] * self._price(size)
+        return [_met(found) for result in results for found in result["best"]], sum(r["steps"] for r in results)
+
+    def polished(self, starts: Sequence[Met], *, keep: int) -> tuple[list[Met], int]:
+        """Descents by the best changes of two sites: the best that each met, and how many changes were compared."""
+        template = self.template
+        results = _core.lattice_polish(
+            sites=template.core,
+            target=self.target,
+            starts=[met.sites for met in starts],
+            rates=[met.rate for met in starts],
+            rounds=12,
+            tenure=6,
+            patience=4,
+            most_changes=500,
+            bond_cost=self._bond_cost,
+            usual_missing=template.usual_missing,
+            stop=self._walk_stop,
+            least_atoms=4,
+            least_bonds=template.least_bonds,
+            keep=keep,
+            n_threads=self._n_threads,
+        )
+        return [_met(found) for result in results for found in result["best"]], sum(r["steps"] for r in results)
 
     def _price(self, size: float) -> float:
         """Cost of a move of a particle of so many atoms, in those of a hundred on a lattice of few shells."""
@@ -409,33 +386,14 @@ class FamilySearch:
         size = float(np.mean([len(met.sites) for met in fresh]))
         fresh = fresh[: max(4, int(_POLISHED / max(1.0, (size / _TYPICAL)) ** 1.5))]
         self._polished.update(met.key for met in fresh)
-        template = self.template
-        results = _core.lattice_polish(
-            sites=template.core,
-            target=self.target,
-            starts=[met.sites for met in fresh],
-            rates=[met.rate for met in fresh],
-            rounds=12,
-            tenure=6,
-            patience=4,
-            most_changes=500,
-            bond_cost=self._bond_cost,
-            usual_missing=template.usual_missing,
-            stop=self._walk_stop,
-            least_atoms=4,
-            least_bonds=template.least_bonds,
-            keep=6,
-            neighbours=0,
-            n_threads=self._n_threads,
-        )
-        for result in results:
-            self._note([_met(found) for found in result["best"]], self.pool)
-            # A pair of changes costs about a fiftieth of a move of the walk.
-            self.moves += 0.02 * result["steps"] * (1.0 + len(template.distance) / 6000.0)
+        met, compared = self.polished(fresh, keep=6)
+        self._note(met)
+        # A pair of changes costs about a fiftieth of a move of the walk.
+        self.moves += 0.02 * compared * (1.0 + len(self.template.distance) / 6000.0)
 
-    def _note(self, mets: Sequence[Met], also: dict[int, Met]) -> None:
+    def _note(self, mets: Sequence[Met], *also: dict[int, Met]) -> None:
         for met in mets:
-            for pool in (self.pool, also) if also is not self.pool else (self.pool,):
+            for pool in (self.pool, *also):
                 known = pool.get(met.key)
                 if known is None or met.value < known.value:
                     pool[met.key] = met
@@ -462,16 +420,10 @@ class FamilySearch:
             for met in pool.values():
                 moved = [places[tuple(row)] for row in np.round(old.sites[met.sites], 4).tolist()]
                 met.sites = np.sort(np.array(moved, dtype=np.int32))
-        self._starts = sorted(self._convex.values(), key=lambda met: met.value)[:_STARTS]
+        self.starts = sorted(self._convex.values(), key=lambda met: met.value)[:_STARTS]
 
     def _seed(self) -> int:
         return int(self._seeds.spawn(1)[0].generate_state(1, dtype=np.uint64)[0])
-
-
-def _fingerprint(positions: Floats) -> Floats:
-    """Numbers that congruent structures share, and homometric ones in general do not; ascending."""
-    distances = np.linalg.norm(positions[:, None, :] - positions[None, :, :], axis=2)
-    return np.sort(distances.sum(axis=1))
 
 
 def _met(found: _core.MetStructure) -> Met:

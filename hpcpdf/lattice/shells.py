@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcpdf import _core
+from hpcpdf.pdf.fit import BOUNDS
 from hpcpdf.pdf.grids import Grid, extended_grid
-from hpcpdf.pdf.params import PdfParams
+from hpcpdf.pdf.params import B_PER_U, PdfParams
 
 Floats = NDArray[np.float64]
 
@@ -26,6 +27,12 @@ _NYQUIST = 0.85
 
 _KEPT = 6
 """Q grids whose waves are kept."""
+
+BONDS = (1.8, 4.0)
+"""Nearest-neighbour distances that are looked for, Å."""
+U_LIMITS = (BOUNDS["biso"][0] / B_PER_U, BOUNDS["biso"][1] / B_PER_U)
+"""Å²; as in fits."""
+DELTA2_LIMITS = BOUNDS["delta2"]
 
 QDAMP_GUESS = 0.03
 """Where a search begins that is not told qdamp, 1/Å."""
@@ -83,6 +90,15 @@ class PdfData:
     def independent(self) -> float:
         """Number of independent values, Δr (qmax − qmin)/π."""
         return max(1.0, float(self.r[-1] - self.r[0]) * (self.params.qmax - self.params.qmin) / math.pi)
+
+    def rounding(self) -> float:
+        """R_w that the decimals of the PDF cannot be told from; 1e-6 at least."""
+        g = self.g
+        size = float(np.sqrt(np.mean(g**2)))
+        for decimals in range(1, 9):
+            if np.max(np.abs(g - np.round(g, decimals))) < 1e-12 * max(1.0, float(np.abs(g).max())):
+                return max(1e-6, 1.5 * 10.0**-decimals / math.sqrt(12.0) / size)
+        return 1e-6
 
     def grid(self, u: float) -> Grid:
         """Q grid of a PDF with the mean-square displacement `u`, Å²."""

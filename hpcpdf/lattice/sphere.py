@@ -24,13 +24,12 @@ from scipy.optimize import least_squares
 from hpcpdf import _core
 from hpcpdf.clusters.template import ideal_sites
 from hpcpdf.errors import ConfigError
-from hpcpdf.lattice.bounds import BONDS, fit_family
-from hpcpdf.lattice.shells import PdfData, Widths
+from hpcpdf.lattice.bounds import fit_family
+from hpcpdf.lattice.shells import BONDS, U_LIMITS, PdfData, Widths
 from hpcpdf.pdf.fit import BOUNDS
 from hpcpdf.pdf.fit_model import FitGrid
 from hpcpdf.pdf.grids import extended_grid
 from hpcpdf.pdf.metrics import bic
-from hpcpdf.pdf.params import B_PER_U
 
 Floats = NDArray[np.float64]
 
@@ -47,7 +46,6 @@ _TAPER = (2.0, 25.0)
 
 A crystal that ends at once would ring within the data; one that ends over several periods of qmin does not.
 """
-_U_LIMITS = (BOUNDS["biso"][0] / B_PER_U, BOUNDS["biso"][1] / B_PER_U)
 _DIAMETERS = 40
 """Of the first look."""
 _QDAMPS = (0.01, 0.02, 0.03, 0.045, 0.06)
@@ -248,7 +246,7 @@ class _Problem:
         self._waves: dict[tuple[float, float, float], tuple[Floats, Floats, Floats]] = {}
         self.limits = {
             "bond": BONDS,
-            "u": _U_LIMITS,
+            "u": U_LIMITS,
             "delta2": BOUNDS["delta2"],
             "qdamp": BOUNDS["qdamp"],
             "diameter": (_LEAST * BONDS[0], largest),

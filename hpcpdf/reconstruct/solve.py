@@ -19,9 +19,11 @@ from hpcpdf.clusters.elements import metallic_radius
 from hpcpdf.errors import ConfigError, DataError
 from hpcpdf.lattice.bounds import FamilyFit, fit_families
 from hpcpdf.lattice.certainty import is_chiral, site_certainty
-from hpcpdf.lattice.explore import ROUNDING_OF_BOUNDS, Weighed, explore, weigh
+from hpcpdf.lattice.explore import ROUNDING_OF_BOUNDS, explore
+from hpcpdf.lattice.posterior import Weighed, weigh
 from hpcpdf.lattice.shells import PdfData
 from hpcpdf.lattice.sphere import SphereFit, fit_sphere
+from hpcpdf.lattice.twins import find_twins
 from hpcpdf.pdf.fit import FitResult, PdfFitter
 from hpcpdf.pdf.gr import MeasuredPdf
 from hpcpdf.pdf.gr_header import parse_formula
@@ -309,7 +311,7 @@ class _Solver:
             mirrored = Atoms(atoms.symbols, positions=positions * np.array([1.0, 1.0, -1.0]))
             twin = replace(candidate, atoms=mirrored, notes=("mirror image",))
             candidate = replace(candidate, equivalents=(twin,))
-        for other in item.search.twins if item.met.key == item.search.best_key else ():
+        for other in find_twins(item.search) if item.met is item.search.best else ():
             same = Atoms(atoms.symbols, positions=item.search.positions(other) * fit.zoom)
             same.positions -= same.positions.mean(axis=0)
             twin = replace(candidate, atoms=same, equivalents=(), site_certainty=None, notes=("homometric",))
