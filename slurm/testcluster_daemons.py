@@ -21,9 +21,10 @@ from typing import Any
 from testcluster_config import Shape, gres_conf, slurm_conf, slurmdbd_conf, write_private
 
 HOSTS = Path("/etc/hosts")
-PACKAGES = {"slurmctld": "slurm-wlm", "slurmd": "slurm-wlm", "munged": "munge"}
+PACKAGES = {"slurmctld": "slurm-wlm", "slurmd": "slurm-wlm", "scontrol": "slurm-client", "munged": "munge"}
 ACCOUNTING_PACKAGES = {
     "slurmdbd": "slurmdbd slurm-wlm-mysql-plugin",
+    "sacctmgr": "slurm-client",
     "mariadbd": "mariadb-server",
     "mariadb-install-db": "mariadb-server",
 }

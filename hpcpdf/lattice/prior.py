@@ -12,7 +12,7 @@ Ints = NDArray[np.int32]
 BOND_COST = 0.5
 """Logarithm of the odds against a structure for every bond that it misses beyond what is usual for its size.
 
-Below 0.3 a measured PDF is explained by loose atoms, above 1 nothing changes but that particles become rounder.
+Chosen on noisy PDFs of asymmetric bodies, whose truths miss some twenty bonds more than compact particles.
 """
 
 DEFECT_COST = 5.5

@@ -35,7 +35,7 @@ _CELLS = {"fcc": 2.0, "sc": 2.0, "bcc": 6.0, "hcp": 6.0, "twin": 6.0, "decahedro
 _LEAST_BONDS = {"sc": 2, "bcc": 4}
 """Neighbours that an added atom must have; 3 on close-packed templates, second shell counted for bcc."""
 
-_MISSING = {"fcc": 15.0, "hcp": 15.0, "bcc": 17.0, "sc": 6.0, "decahedron": 14.5, "icosahedron": 14.0, "twin": 15.0}
+_MISSING = {"fcc": 15.0, "hcp": 15.2, "bcc": 18.5, "sc": 6.0, "decahedron": 14.8, "icosahedron": 13.4, "twin": 15.0}
 """Missing bonds of compact particles of N atoms, over N^(2/3)."""
 
 

@@ -83,7 +83,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Sample:
-    """One structure that was drawn from the posterior.
+    """One structure that the search met, with its weight in the posterior.
 
     Attributes
     ----------
@@ -111,7 +111,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Posterior:
-    """Structures by their probability given the PDF; empty when none was drawn."""
+    """Structures that the search met, weighed by their probability given the PDF; empty when there are none."""
 
     samples: tuple[Sample, ...] = field(default=(), repr=False)
 

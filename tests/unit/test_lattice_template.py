@@ -242,3 +242,24 @@ def test_templates_are_shared_and_grow_in_steps():
 def test_an_unknown_family():
     with pytest.raises(ConfigError, match="unknown lattice family 'fcx'; known: fcc, hcp"):
         lattice_template("fcx", 3.0, 6.0)
+
+
+@pytest.mark.parametrize("family", LATTICES)
+def test_bonds_that_compact_particles_miss(family):
+    """What is called usual is what the most compact of many bodies of facets have."""
+    frame = lattice_template(family, 5.0, 8.0)
+    rng = np.random.default_rng(4)
+    heights = frame.sites @ frame.normals.T
+    n_kinds = int(frame.kinds.max()) + 1
+    least = np.inf
+    for _ in range(600):
+        distance = rng.uniform(0.75, 1.4, n_kinds)[frame.kinds]
+        centre = frame.centres[rng.integers(len(frame.centres))]
+        gauge = ((heights - frame.normals @ centre) / distance).max(axis=1)
+        inside = gauge <= np.sort(gauge)[rng.integers(100, 350)] + 1e-6
+        if np.linalg.norm(frame.sites[inside], axis=1).max() > frame.radius:
+            continue
+        atoms = int(inside.sum())
+        bonds = int(np.append(inside, False)[frame.neighbours[inside]].sum())
+        least = min(least, (frame.coordination * atoms - bonds) / atoms ** (2.0 / 3.0))
+    assert least == pytest.approx(frame.usual_missing, rel=0.02)

@@ -144,7 +144,7 @@ def test_a_whole_answer_is_shown(tmp_path: Path) -> None:
     assert "probability 70 %" in text
     assert "or mirror image" in text
     assert "No icosahedral particle of any shape or size can fit better than 0.30" in text
-    assert "200 structures drawn by their probability" in text
+    assert "200 structures that the search met, weighed by their probability" in text
     assert "fcc98 %" in text
     assert answer.notes[0] in text
     for value in (0.118, answer[0].rw_before_refine, answer[0].rw_relaxed, answer[0].rw):
