@@ -19,6 +19,23 @@ struct Moments {
   double squared[3];  // sum of model^2 * rho^k
 };
 
+// What decides how good the changes of two sites are together, one of them given: arrays over the other one, j. With
+// E_j what a change adds to the model and phi_c the shell of the pair, which counts `sign` more or less often when both
+// change, the model's product with the data and its square follow.
+struct PairTerms {
+  const std::int32_t* shell;  // c(j), up to the number of shells itself for none
+  const double* sign;         // of the one change times the other
+  const double* along;        // E_j * data
+  const double* squared;      // 2 E_j * model + E_j * E_j
+  const float* gram;          // E_i * E_j
+  const float* with_shell;    // E_j * phi_c, `stride` from one j to the next; or, without a table, E_j * phi_c(j)
+  std::size_t stride;
+  const double* cost;  // factor of the misfit for what j costs
+  // By shell: phi_c * data, (model + E_i) * phi_c, phi_c * phi_c, and a factor of the misfit for sign 1 and for -1.
+  const double *along_shell, *with_model, *size_shell, *more, *less;
+  double along_i, squared_i, size2;  // with the change i alone; the square of the data
+};
+
 struct LatticeKernels {
   // counts[class of the pair (a, j)] += sign for sites j = 0 ... n - 1; the class is table[round(scale d^2)].
   // Coordinates can be read up to the next multiple of `wide`.
@@ -49,6 +66,17 @@ struct LatticeKernels {
   // out[i * points + p] = sum over k of rows[i * n + k] * table[k * points + p]; n_rows x n and n x points.
   void (*multiply)(const double* rows, std::size_t n_rows, std::size_t n, const double* table, std::size_t points,
                    double* out);
+
+  // The same, with lines of the table and of the result `table_stride` and `out_stride` apart.
+  void (*multiply_floats)(const float* rows, std::size_t n_rows, std::size_t n, const float* table,
+                          std::size_t table_stride, std::size_t points, float* out, std::size_t out_stride);
+
+  // Sum over p of (a[p] + b[p]) * v[p].
+  float (*dot_sum)(const float* a, const float* b, const float* v, std::size_t points);
+
+  // value[j] = misfit times cost when both change, for j from `first` on; none that has no share of the data is less
+  // than `worst`.
+  void (*pair_values)(const PairTerms& terms, std::size_t first, std::size_t n, double worst, double* value);
 
   // out[p] = weight[p] * sum over i of factor[i] * rows[i][p]; n is a multiple of four.
   void (*weighted_sum)(const double* const* rows, const double* factor, std::size_t n, const double* weight,

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <stdexcept>
 
 #include "hpcpdf/parallel.hpp"
 #include "scoring.hpp"
@@ -10,6 +9,10 @@
 
 namespace hpcpdf {
 namespace {
+
+constexpr double none_found = 1e300;
+// Changes are compared under an envelope whose rate is this near to the structure's own.
+constexpr double near_rate = 0.01;
 
 class Polisher {
  public:
@@ -19,24 +22,16 @@ class Polisher {
         target_(target),
         settings_(settings),
         loops_(lattice_kernels()),
-        structure_(sites),
+        counts_(target.n_classes + 1, 0),
+        structure_(sites, start, counts_.data()),
         curve_(target, rate),
         adder_(target),
         best_(settings.keep),
-        counts_(target.n_classes + 1, 0),
         bare_(target.points, 0.0f),
         zero_(target.points, 0.0f),
         free_from_(sites.size(), 0),
-        data_(target.points),
-        shells_((target.n_classes + 1) * target.points, 0.0),
+        stride_(padded(target.n_classes + 1)),
         model_(target.points) {
-    for (const std::int32_t s : start) {
-      if (s < 0 || static_cast<std::size_t>(s) >= sites.size() || structure_.has(static_cast<std::size_t>(s))) {
-        throw std::invalid_argument("start: expected distinct indices of sites");
-      }
-      structure_.add(static_cast<std::size_t>(s), counts_.data());
-    }
-    for (std::size_t p = 0; p < target.points; ++p) data_[p] = static_cast<double>(target.data[p]);
     renew();
   }
 
@@ -67,7 +62,7 @@ class Polisher {
   }
 
  private:
-  // Brings everything to the present structure.
+  // Brings the score to the present structure, and the shells to its envelope unless they are near it.
   void renew() {
     adder_(counts_.data(), zero_.data(), bare_.data());
     now_ = curve_.score(bare_.data());
@@ -75,33 +70,29 @@ class Polisher {
       curve_.set_rate(now_.rate);
       now_ = curve_.score(bare_.data());
     }
-    if (!shells_made_ || curve_.rate() != shells_rate_) {
-      const float* envelope = curve_.envelope();
-      for (std::size_t c = 0; c < target_.n_classes; ++c) {
-        for (std::size_t p = 0; p < target_.points; ++p) {
-          const std::size_t at = c * target_.points + p;
-          shells_[at] = static_cast<double>(target_.shells[at]) * static_cast<double>(envelope[p]);
-        }
-      }
-      along_shell_.assign(target_.n_classes + 1, 0.0);
-      size_shell_.assign(target_.n_classes + 1, 0.0);
-      loops_.products(shells_.data(), target_.n_classes, target_.points, data_.data(), along_shell_.data());
-      for (std::size_t c = 0; c < target_.n_classes; ++c) {
-        const double* shell = &shells_[c * target_.points];
-        loops_.products(shell, 1, target_.points, shell, &size_shell_[c]);
-      }
-      shells_rate_ = curve_.rate();
-      shells_made_ = true;
-    }
-    sum_shells(counts_.data(), model_.data());
+    if (shells_.empty() || std::fabs(curve_.rate() - shells_rate_) > near_rate) set_shells();
   }
 
-  void sum_shells(const std::int32_t* counts, double* out) const {
-    std::fill(out, out + target_.points, 0.0);
-    for (std::size_t c = 0; c < target_.n_classes; ++c) {
-      if (counts[c] != 0) {
-        loops_.add_scaled(static_cast<double>(counts[c]), &shells_[c * target_.points], target_.points, out);
+  // Shells under the present envelope, and their products with the data and with themselves.
+  void set_shells() {
+    const std::size_t points = target_.points, n = target_.n_classes;
+    envelope_.assign(curve_.envelope(), curve_.envelope() + points);
+    shells_rate_ = curve_.rate();
+    shells_.assign(n * points, 0.0f);
+    by_point_.assign(points * stride_, 0.0f);
+    for (auto* values : {&along_shell_, &size_shell_, &model_shell_, &with_model_}) values->assign(n + 1, 0.0);
+    for (std::size_t c = 0; c < n; ++c) {
+      float* shell = &shells_[c * points];
+      const float* bare = &target_.shells[c * points];
+      double along = 0.0, size = 0.0;
+      for (std::size_t p = 0; p < points; ++p) {
+        shell[p] = bare[p] * envelope_[p];
+        by_point_[p * stride_ + c] = shell[p];
+        along += static_cast<double>(shell[p]) * static_cast<double>(target_.data[p]);
+        size += static_cast<double>(shell[p]) * static_cast<double>(shell[p]);
       }
+      along_shell_[c] = along;
+      size_shell_[c] = size;
     }
   }
 
@@ -130,24 +121,22 @@ class Polisher {
   void collect(std::size_t round) {
     changes_.clear();
     const int inside = static_cast<int>(sites_.n_neighbours()) - 2;
+    vacant_.clear();
     for (const std::int32_t atom : structure_.list()) {
       const auto s = static_cast<std::size_t>(atom);
       if (structure_.bonds(s) <= inside && free_from_[s] <= round) changes_.push_back(s);
-    }
-    std::vector<std::size_t> vacant;
-    for (const std::int32_t atom : structure_.list()) {
-      const std::int32_t* around = sites_.neighbours(static_cast<std::size_t>(atom));
+      const std::int32_t* around = sites_.neighbours(s);
       for (std::size_t k = 0; k < sites_.n_neighbours(); ++k) {
-        const auto s = static_cast<std::size_t>(around[k]);
-        if (s < sites_.size() && !structure_.has(s) && !sites_.at_edge(s) && free_from_[s] <= round &&
-            structure_.bonds(s) >= static_cast<int>(settings_.least_bonds)) {
-          vacant.push_back(s);
+        const auto t = static_cast<std::size_t>(around[k]);
+        if (t < sites_.size() && !structure_.has(t) && !sites_.at_edge(t) && free_from_[t] <= round &&
+            structure_.bonds(t) >= static_cast<int>(settings_.least_bonds)) {
+          vacant_.push_back(t);
         }
       }
     }
-    std::sort(vacant.begin(), vacant.end());
-    vacant.erase(std::unique(vacant.begin(), vacant.end()), vacant.end());
-    changes_.insert(changes_.end(), vacant.begin(), vacant.end());
+    std::sort(vacant_.begin(), vacant_.end());
+    vacant_.erase(std::unique(vacant_.begin(), vacant_.end()), vacant_.end());
+    changes_.insert(changes_.end(), vacant_.begin(), vacant_.end());
     // What breaks few bonds or makes many comes first, should there be too many.
     const auto cost = [&](std::size_t s) {
       return structure_.has(s) ? structure_.bonds(s) : inside - structure_.bonds(s);
@@ -157,134 +146,203 @@ class Polisher {
     if (changes_.size() > settings_.most_changes) changes_.resize(settings_.most_changes);
   }
 
+  // What every change adds to the model, and its products with data, model, shells and the other changes.
+  void expand() {
+    const std::size_t n = changes_.size(), points = target_.points, n_classes = target_.n_classes;
+    double along = 0.0, squared = 0.0;
+    for (std::size_t p = 0; p < points; ++p) {
+      model_[p] = static_cast<double>(envelope_[p]) * static_cast<double>(bare_[p]);
+      along += model_[p] * static_cast<double>(target_.data[p]);
+      squared += model_[p] * model_[p];
+    }
+    along0_ = along;
+    squared0_ = squared;
+    for (std::size_t c = 0; c < n_classes; ++c) {
+      const float* shell = &shells_[c * points];
+      double sum = 0.0;
+      for (std::size_t p = 0; p < points; ++p) sum += static_cast<double>(shell[p]) * model_[p];
+      model_shell_[c] = sum;
+    }
+    columns_ = padded(n);
+    curves_.resize(n * points);
+    turned_.assign(points * columns_, 0.0f);
+    gram_.resize(n * columns_);
+    along_.resize(n);
+    squared_.resize(n);
+    sign_.resize(n);
+    change_.assign(n_classes + 1, 0);
+    for (std::size_t i = 0; i < n; ++i) {
+      const std::size_t s = changes_[i];
+      const std::int32_t sign = structure_.has(s) ? -1 : 1;
+      sign_[i] = sign;
+      structure_.count(s, sign, change_.data());
+      float* curve = &curves_[i * points];
+      which_.clear();
+      factor_.clear();
+      along = squared = 0.0;
+      for (std::size_t c = 0; c < n_classes; ++c) {
+        if (change_[c] == 0) continue;
+        const auto m = static_cast<double>(change_[c]);
+        along += m * along_shell_[c];
+        squared += 2.0 * m * model_shell_[c];
+        which_.push_back(static_cast<std::int32_t>(c));
+        factor_.push_back(static_cast<float>(m));
+        change_[c] = 0;
+      }
+      change_[n_classes] = 0;
+      along_[i] = along;
+      squared_[i] = squared;
+      loops_.add_shells(shells_.data(), points, which_.data(), factor_.data(), which_.size(), zero_.data(), curve);
+      for (std::size_t p = 0; p < points; ++p) turned_[p * columns_ + i] = curve[p];
+    }
+    // Of each pair once: the columns from the diagonal on.
+    for (std::size_t i = 0; i < n; i += wide) {
+      loops_.multiply_floats(&curves_[i * points], std::min(wide, n - i), points, &turned_[i], columns_, columns_ - i,
+                             &gram_[i * columns_ + i], columns_);
+    }
+    for (std::size_t i = 0; i < n; ++i) squared_[i] += static_cast<double>(gram_[i * columns_ + i]);
+    // Products of every change with every shell, or only those that some pair needs, whichever are fewer.
+    tabulated_ = n_classes <= 2 * n;
+    if (tabulated_) {
+      with_shells_.resize(n * stride_);
+      loops_.multiply_floats(curves_.data(), n, points, by_point_.data(), stride_, stride_, with_shells_.data(),
+                             stride_);
+    }
+  }
+
+  // What missing bonds do to the misfit: a factor for each change, for the number of atoms, and for bonds of a pair.
+  void set_costs() {
+    const std::size_t n = changes_.size();
+    const double bulk = static_cast<double>(sites_.n_neighbours());
+    cost_.resize(n);
+    for (std::size_t i = 0; i < n; ++i) {
+      cost_[i] = std::exp(settings_.bond_cost * sign_[i] * (bulk - 2.0 * structure_.bonds(changes_[i])));
+    }
+    more_.assign(target_.n_classes + 1, 1.0);
+    less_.assign(target_.n_classes + 1, 1.0);
+    for (std::size_t c = 0; c < target_.n_classes; ++c) {
+      if (!sites_.bonded(c)) continue;
+      more_[c] = std::exp(-2.0 * settings_.bond_cost);
+      less_[c] = std::exp(2.0 * settings_.bond_cost);
+    }
+  }
+
+  // exp(-cost of the usual missing bonds), relative to the present size.
+  double usual(double change) const {
+    const auto n = static_cast<double>(structure_.size());
+    const double more = std::cbrt((n + change) * (n + change)) - std::cbrt(n * n);
+    return std::exp(-settings_.bond_cost * settings_.usual_missing * more);
+  }
+
   // Finds the best change; false if there is none.
   bool consider(std::size_t round) {
     collect(round);
-    const std::size_t n = changes_.size(), points = target_.points, n_classes = target_.n_classes;
+    const std::size_t n = changes_.size(), n_classes = target_.n_classes, points = target_.points;
     tried_ = n * (n + 1) / 2;
     first_ = second_ = sites_.size();
     if (n == 0) return false;
-    curves_.resize(n * points);
-    gram_.resize(n * n);
-    // Products of every change with every shell, or only those that some pair needs, whichever are fewer.
-    const bool tabulate = n_classes <= n;
-    with_shells_.resize(tabulate ? n * (n_classes + 1) : 0);
-    along_.resize(n);
-    with_model_.resize(n);
-    std::vector<std::int32_t> counts(n_classes + 1);
-    std::vector<double> sign(n);
-    for (std::size_t i = 0; i < n; ++i) {
-      std::fill(counts.begin(), counts.end(), 0);
-      const std::size_t s = changes_[i];
-      sign[i] = structure_.has(s) ? -1.0 : 1.0;
-      toggle_counts(s, counts.data());
-      double* curve = &curves_[i * points];
-      sum_shells(counts.data(), curve);
-      if (tabulate) {
-        loops_.products(shells_.data(), n_classes, points, curve, &with_shells_[i * (n_classes + 1)]);
-        with_shells_[i * (n_classes + 1) + n_classes] = 0.0;
-      }
-    }
-    loops_.products(curves_.data(), n, points, data_.data(), along_.data());
-    loops_.products(curves_.data(), n, points, model_.data(), with_model_.data());
-    for (std::size_t i = 0; i < n; ++i) {
-      loops_.products(&curves_[i * points], n - i, points, &curves_[i * points], &gram_[i * n + i]);
-    }
-    std::vector<double> model_shell(n_classes + 1, 0.0);
-    loops_.products(shells_.data(), n_classes, points, model_.data(), model_shell.data());
-    double along0, squared0;
-    loops_.products(data_.data(), 1, points, model_.data(), &along0);
-    loops_.products(model_.data(), 1, points, model_.data(), &squared0);
-
-    const auto n_atoms = static_cast<double>(structure_.size());
-    const double missing0 = structure_.missing(), bulk = static_cast<double>(sites_.n_neighbours());
-    const auto energy = [&](double change, double missing) {
-      if (settings_.bond_cost == 0.0) return 0.0;
-      const double atoms = n_atoms + change;
-      return settings_.bond_cost * (missing - settings_.usual_missing * std::cbrt(atoms * atoms));
+    expand();
+    set_costs();
+    const auto enough = [&](double change) {
+      return static_cast<double>(structure_.size()) + change >= static_cast<double>(settings_.least_atoms);
     };
-    double best = 1e300;
-    const auto weigh = [&](double along, double squared, double cost, std::size_t i, std::size_t j) {
-      if (!(along > 0.0) || !(squared > 0.0)) return;
-      const double misfit = std::max(1.0 - along * along / (squared * target_.size2), least_misfit);
-      const double value = std::log(misfit) + cost;
-      if (value >= best) return;
-      best = value;
-      first_ = changes_[i];
-      second_ = j < n ? changes_[j] : sites_.size();
-    };
+    double best = none_found;
+    const double alone[2] = {usual(-1.0), usual(1.0)};
+    const double both[3] = {usual(-2.0), 1.0, usual(2.0)};
+    sign_pair_.resize(n);
+    cost_pair_.resize(n);
+    shell_.resize(n);
+    value_.resize(n);
+    if (!tabulated_) dots_.resize(n);
+    PairTerms terms{};
+    terms.shell = shell_.data();
+    terms.sign = sign_pair_.data();
+    terms.along = along_.data();
+    terms.squared = squared_.data();
+    terms.cost = cost_pair_.data();
+    terms.along_shell = along_shell_.data();
+    terms.with_model = with_model_.data();
+    terms.size_shell = size_shell_.data();
+    terms.more = more_.data();
+    terms.less = less_.data();
+    terms.size2 = target_.size2;
     const float *x = sites_.x(), *y = sites_.y(), *z = sites_.z();
     const auto& classes = sites_.classes();
     for (std::size_t i = 0; i < n; ++i) {
       const std::size_t a = changes_[i];
-      const double missing_a = sign[i] * (bulk - 2.0 * structure_.bonds(a));
-      const double along_a = along0 + along_[i], squared_a = squared0 + 2.0 * with_model_[i] + gram_[i * n + i];
-      if (n_atoms + sign[i] >= static_cast<double>(settings_.least_atoms)) {
-        weigh(along_a, squared_a, energy(sign[i], missing0 + missing_a), i, n);
+      terms.along_i = along0_ + along_[i];
+      terms.squared_i = squared0_ + squared_[i];
+      if (enough(sign_[i]) && terms.along_i > 0.0 && terms.squared_i > 0.0) {
+        const double left = 1.0 - terms.along_i * terms.along_i / (terms.squared_i * target_.size2);
+        const double value = std::max(left, least_misfit) * cost_[i] * alone[sign_[i] > 0.0];
+        if (value < best) {
+          best = value;
+          first_ = a;
+          second_ = sites_.size();
+        }
       }
+      const double fewer = enough(sign_[i] - 1.0) ? both[sign_[i] > 0.0] : none_found;
+      const double more = enough(sign_[i] + 1.0) ? both[sign_[i] > 0.0 ? 2 : 1] : none_found;
       for (std::size_t j = i + 1; j < n; ++j) {
         const std::size_t b = changes_[j];
-        const double change = sign[i] + sign[j];
-        if (n_atoms + change < static_cast<double>(settings_.least_atoms)) continue;
         const float dx = x[a] - x[b], dy = y[a] - y[b], dz = z[a] - z[b];
-        const std::size_t c =
-            classes.table[static_cast<std::size_t>((dx * dx + dy * dy + dz * dz) * classes.scale + 0.5f)];
-        const double e = sign[i] * sign[j];
-        const double along = along_a + along_[j] + e * along_shell_[c];
-        double with_shell[2] = {0.0, 0.0};
-        if (tabulate) {
-          with_shell[0] = with_shells_[i * (n_classes + 1) + c];
-          with_shell[1] = with_shells_[j * (n_classes + 1) + c];
-        } else if (c < n_classes) {
-          const double* shell = &shells_[c * points];
-          loops_.products(&curves_[i * points], 1, points, shell, &with_shell[0]);
-          loops_.products(&curves_[j * points], 1, points, shell, &with_shell[1]);
+        shell_[j] = classes.table[static_cast<std::size_t>((dx * dx + dy * dy + dz * dz) * classes.scale + 0.5f)];
+        sign_pair_[j] = sign_[i] * sign_[j];
+        cost_pair_[j] = cost_[i] * cost_[j] * (sign_[j] > 0.0 ? more : fewer);
+      }
+      if (tabulated_) {
+        const float* row = &with_shells_[i * stride_];
+        for (std::size_t c = 0; c <= n_classes; ++c) with_model_[c] = model_shell_[c] + static_cast<double>(row[c]);
+        terms.with_shell = with_shells_.data();
+        terms.stride = stride_;
+      } else {
+        with_model_ = model_shell_;
+        for (std::size_t j = i + 1; j < n; ++j) {
+          dots_[j] = 0.0f;
+          const auto c = static_cast<std::size_t>(shell_[j]);
+          if (c == n_classes) continue;
+          dots_[j] = loops_.dot_sum(&curves_[i * points], &curves_[j * points], &shells_[c * points], points);
         }
-        const double squared = squared_a + 2.0 * (with_model_[j] + gram_[i * n + j] + e * model_shell[c]) +
-                               gram_[j * n + j] + size_shell_[c] + 2.0 * e * (with_shell[0] + with_shell[1]);
-        double missing = missing0 + missing_a + sign[j] * (bulk - 2.0 * structure_.bonds(b));
-        if (bonded(a, b)) missing -= 2.0 * e;
-        weigh(along, squared, energy(change, missing), i, j);
+        terms.with_shell = dots_.data();
+        terms.stride = 1;
+      }
+      terms.gram = &gram_[i * columns_];
+      loops_.pair_values(terms, i + 1, n, none_found, value_.data());
+      for (std::size_t j = i + 1; j < n; ++j) {
+        if (value_[j] >= best) continue;
+        best = value_[j];
+        first_ = a;
+        second_ = changes_[j];
       }
     }
     return first_ != sites_.size();
-  }
-
-  bool bonded(std::size_t a, std::size_t b) const {
-    const std::int32_t* around = sites_.neighbours(a);
-    for (std::size_t k = 0; k < sites_.n_neighbours(); ++k) {
-      if (static_cast<std::size_t>(around[k]) == b) return true;
-    }
-    return false;
-  }
-
-  // Change of the counts when a site changes, leaving the structure as it is.
-  void toggle_counts(std::size_t site, std::int32_t* counts) {
-    if (structure_.has(site)) {
-      structure_.remove(site, counts);
-      structure_.add(site, nullptr);
-    } else {
-      structure_.add(site, counts);
-      structure_.remove(site, nullptr);
-    }
   }
 
   const Sites& sites_;
   const Target& target_;
   const PolishSettings settings_;
   const LatticeKernels& loops_;
+  std::vector<std::int32_t> counts_;
   Structure structure_;
   Curve curve_;
   Adder adder_;
   Best best_;
   Score now_;
-  std::vector<std::int32_t> counts_;
   AlignedFloats bare_, zero_;
-  std::vector<std::size_t> free_from_, changes_;
-  std::vector<double> data_, shells_, model_, along_shell_, size_shell_;
-  std::vector<double> curves_, gram_, with_shells_, along_, with_model_;
+  std::vector<std::size_t> free_from_, changes_, vacant_;
+  const std::size_t stride_;  // of lines of shells
+  // Shells under the envelope, by shell and by point, and their products.
+  AlignedFloats envelope_, shells_, by_point_;
   double shells_rate_ = 0.0;
-  bool shells_made_ = false;
+  std::vector<double> model_, along_shell_, size_shell_, model_shell_, with_model_;
+  double along0_ = 0.0, squared0_ = 0.0;
+  // Of the changes: curves, by change and by point, and their products.
+  std::size_t columns_ = 0;
+  AlignedFloats curves_, turned_, gram_, with_shells_, dots_;
+  std::vector<double> along_, squared_, sign_, cost_, more_, less_, sign_pair_, cost_pair_, value_;
+  std::vector<std::int32_t> change_, which_, shell_;
+  std::vector<float> factor_;
+  bool tabulated_ = false;
   std::size_t first_ = 0, second_ = 0, tried_ = 0;
 };
 

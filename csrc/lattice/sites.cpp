@@ -35,6 +35,15 @@ Sites::Sites(const SitesData& data, PairClasses classes)
   for (const std::int32_t s : neighbour_) {
     if (s < 0 || s > limit) throw std::invalid_argument("neighbour: expected indices of sites");
   }
+  bonded_.assign(classes_.count + 1, 0);
+  for (std::size_t s = 0; s < n_; ++s) {
+    for (std::size_t k = 0; k < n_neighbours_; ++k) {
+      const auto t = static_cast<std::size_t>(neighbours(s)[k]);
+      if (t >= n_) continue;
+      const float dx = x_[s] - x_[t], dy = y_[s] - y_[t], dz = z_[s] - z_[t];
+      bonded_[classes_.table[static_cast<std::size_t>((dx * dx + dy * dy + dz * dz) * classes_.scale + 0.5f)]] = 1;
+    }
+  }
   edge_.assign(data.edge, data.edge + n_);
   normal_.assign(data.normal, data.normal + 3 * n_facets_);
   kind_.assign(data.kind, data.kind + n_facets_);

@@ -43,6 +43,8 @@ class Sites {
   const float* y() const { return y_.data(); }
   const float* z() const { return z_.data(); }
   const std::int32_t* neighbours(std::size_t site) const { return &neighbour_[site * n_neighbours_]; }
+  // Whether pairs of a class are neighbours.
+  bool bonded(std::size_t c) const { return bonded_[c] != 0; }
   bool at_edge(std::size_t site) const { return edge_[site] != 0; }
 
   // Layer of each facet that a site lies in, n_facets values.
@@ -63,7 +65,7 @@ class Sites {
   std::vector<float> x_, y_, z_, height_;
   std::vector<std::int32_t> neighbour_, kind_;
   std::vector<std::int16_t> level_;
-  std::vector<unsigned char> edge_;
+  std::vector<unsigned char> edge_, bonded_;
   std::vector<double> normal_;
   std::vector<std::vector<std::int32_t>> by_level_;
   std::vector<std::vector<std::size_t>> begin_;

@@ -1,6 +1,6 @@
 #include "structure.hpp"
 
-#include <algorithm>
+#include <stdexcept>
 
 namespace hpcpdf {
 
@@ -11,10 +11,16 @@ Structure::Structure(const Sites& sites)
       x_(wide, 0.0f),
       y_(wide, 0.0f),
       z_(wide, 0.0f),
-      bonds_(sites.size() + 1, 0),
-      filled_(sites.n_facets()),
-      top_(sites.n_facets(), -1) {
-  for (std::size_t f = 0; f < sites.n_facets(); ++f) filled_[f].assign(sites.n_levels(f), 0);
+      bonds_(sites.size() + 1, 0) {}
+
+Structure::Structure(const Sites& sites, const std::vector<std::int32_t>& occupied, std::int32_t* counts)
+    : Structure(sites) {
+  for (const std::int32_t s : occupied) {
+    if (s < 0 || static_cast<std::size_t>(s) >= sites.size() || has(static_cast<std::size_t>(s))) {
+      throw std::invalid_argument("expected distinct indices of sites");
+    }
+    add(static_cast<std::size_t>(s), counts);
+  }
 }
 
 void Structure::count(std::size_t site, std::int32_t sign, std::int32_t* counts) const {
@@ -37,11 +43,6 @@ void Structure::add(std::size_t site, std::int32_t* counts) {
   const std::int32_t* neighbours = sites_.neighbours(site);
   for (std::size_t k = 0; k < sites_.n_neighbours(); ++k) ++bonds_[static_cast<std::size_t>(neighbours[k])];
   twice_bonds_ += 2 * bonds_[site];
-  const std::int16_t* levels = sites_.levels(site);
-  for (std::size_t f = 0; f < filled_.size(); ++f) {
-    ++filled_[f][static_cast<std::size_t>(levels[f])];
-    top_[f] = std::max<int>(top_[f], levels[f]);
-  }
 }
 
 void Structure::remove(std::size_t site, std::int32_t* counts) {
@@ -59,11 +60,6 @@ void Structure::remove(std::size_t site, std::int32_t* counts) {
   twice_bonds_ -= 2 * bonds_[site];
   const std::int32_t* neighbours = sites_.neighbours(site);
   for (std::size_t k = 0; k < sites_.n_neighbours(); ++k) --bonds_[static_cast<std::size_t>(neighbours[k])];
-  const std::int16_t* levels = sites_.levels(site);
-  for (std::size_t f = 0; f < filled_.size(); ++f) {
-    --filled_[f][static_cast<std::size_t>(levels[f])];
-    while (top_[f] >= 0 && filled_[f][static_cast<std::size_t>(top_[f])] == 0) --top_[f];
-  }
 }
 
 }  // namespace hpcpdf

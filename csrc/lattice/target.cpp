@@ -32,14 +32,8 @@ Target::Target(const double* data_in, const double* shells_in, const double* rho
 }
 
 std::vector<std::int32_t> shell_counts(const Sites& sites, const std::vector<std::int32_t>& occupied) {
-  Structure structure(sites);
   std::vector<std::int32_t> counts(sites.classes().count + 1, 0);
-  for (const std::int32_t s : occupied) {
-    if (s < 0 || static_cast<std::size_t>(s) >= sites.size() || structure.has(static_cast<std::size_t>(s))) {
-      throw std::invalid_argument("occupied: expected distinct indices of sites");
-    }
-    structure.add(static_cast<std::size_t>(s), counts.data());
-  }
+  const Structure structure(sites, occupied, counts.data());
   counts.pop_back();
   return counts;
 }

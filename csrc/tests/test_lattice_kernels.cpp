@@ -1,4 +1,5 @@
 // The inner loops of the lattice engine: the same bits at every instruction level, and what plain sums give.
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <stdexcept>
@@ -21,6 +22,60 @@ bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
 }
 
 // Everything that the loops of one level give, for the same numbers.
+// Changes with three shells, in all ways that a pair can be.
+struct Pairs {
+  static constexpr std::size_t n_shells = 3, stride = 4;
+  std::size_t n;
+  Indices shell;
+  Vector sign, along, squared, cost, value, along_shell, with_model, size_shell, more, less;
+  std::vector<float> gram, with_shell;
+
+  explicit Pairs(std::size_t n_changes) : n(n_changes), value(n_changes) {
+    Numbers number(31);
+    for (std::size_t j = 0; j < n; ++j) {
+      shell.push_back(static_cast<std::int32_t>(j % (n_shells + 1)));
+      sign.push_back(j % 2 ? 1.0 : -1.0);
+      along.push_back(number(-0.4, 0.4));
+      squared.push_back(number(-0.2, 0.2));
+      cost.push_back(number(0.8, 1.2));
+      gram.push_back(static_cast<float>(number(-0.1, 0.1)));
+    }
+    for (std::size_t k = 0; k < n * stride; ++k) with_shell.push_back(static_cast<float>(number(-0.1, 0.1)));
+    for (auto* values : {&along_shell, &with_model, &size_shell, &more, &less}) {
+      for (std::size_t c = 0; c <= n_shells; ++c) values->push_back(number(0.1, 0.3));
+    }
+    for (std::size_t j = 3; j < n; ++j) value[j] = expected(j);
+  }
+
+  hpcpdf::PairTerms terms() const {
+    return {shell.data(),
+            sign.data(),
+            along.data(),
+            squared.data(),
+            gram.data(),
+            with_shell.data(),
+            stride,
+            cost.data(),
+            along_shell.data(),
+            with_model.data(),
+            size_shell.data(),
+            more.data(),
+            less.data(),
+            0.2,
+            1.1,
+            1.3};
+  }
+
+  double expected(std::size_t j) const {
+    const auto c = static_cast<std::size_t>(shell[j]);
+    const double a = 0.2 + along[j] + sign[j] * along_shell[c];
+    const double with = with_model[c] + static_cast<double>(with_shell[j * stride + c]);
+    const double s = 1.1 + squared[j] + 2.0 * static_cast<double>(gram[j]) + size_shell[c] + 2.0 * sign[j] * with;
+    if (!(a > 0.0)) return 1e300;
+    return std::max(1.0 - a * a / (s * 1.3), 1e-15) * cost[j] * (sign[j] > 0.0 ? more[c] : less[c]);
+  }
+};
+
 struct Outcome {
   Indices counts;
   std::vector<float> curve;
@@ -74,6 +129,16 @@ struct Outcome {
       for (std::size_t i = 0; i < 8; ++i) starts.push_back(&columns[i * length]);
       loops.weighted_sum(starts.data(), rows.data(), 8, v.data(), length, left.data());
       numbers.insert(numbers.end(), left.begin(), left.end());
+
+      std::vector<float> square(6 * length);
+      loops.multiply_floats(shells.data(), 6, length / wide, shells.data(), wide, wide, square.data(), length);
+      for (std::size_t i = 0; i < 6; ++i) curve.insert(curve.end(), &square[i * length], &square[i * length + wide]);
+      curve.push_back(loops.dot_sum(data.data(), bare.data(), rho.data(), length));
+      const Pairs pairs(length);
+      numbers.insert(numbers.end(), pairs.value.begin(), pairs.value.end());
+      Vector value(length);
+      loops.pair_values(pairs.terms(), 3, length, 1e300, value.data());
+      numbers.insert(numbers.end(), value.begin(), value.end());
     }
   }
 };
@@ -126,6 +191,27 @@ void loops_do_what_they_say() {
   }
   for (int k = 0; k < 2; ++k) CHECK(check::near(m.along[k], along[k], 1e-5 * static_cast<double>(length)));
   for (int k = 0; k < 3; ++k) CHECK(check::near(m.squared[k], squared[k], 1e-5 * static_cast<double>(length)));
+  const Pairs pairs(37);
+  Vector value(37);
+  loops.pair_values(pairs.terms(), 3, 37, 1e300, value.data());
+  for (std::size_t j = 3; j < 37; ++j) CHECK(check::near(value[j], pairs.value[j], 1e-12 * pairs.value[j]));
+  double sum = 0.0;
+  for (std::size_t p = 0; p < length; ++p) {
+    sum += (static_cast<double>(data[p]) + static_cast<double>(bare[p])) * static_cast<double>(rho[p]);
+  }
+  CHECK(check::near(static_cast<double>(loops.dot_sum(data.data(), bare.data(), rho.data(), length)), sum, 1e-4));
+  // Five rows of three times three lines of `wide`, out of a table with longer lines.
+  std::vector<float> product(5 * 2 * wide);
+  loops.multiply_floats(data.data(), 5, 3, bare.data(), wide + 4, wide, product.data(), 2 * wide);
+  for (std::size_t i = 0; i < 5; ++i) {
+    for (std::size_t l = 0; l < wide; ++l) {
+      double expected = 0.0;
+      for (std::size_t k = 0; k < 3; ++k) {
+        expected += static_cast<double>(data[3 * i + k]) * static_cast<double>(bare[k * (wide + 4) + l]);
+      }
+      CHECK(check::near(static_cast<double>(product[i * 2 * wide + l]), expected, 1e-5));
+    }
+  }
   const double found = loops.misfit(data.data(), bare.data(), envelope.data(), rho.data(), length, 0.7f, -0.1f);
   CHECK(check::near(found, left, 1e-5 * static_cast<double>(length)));
 }

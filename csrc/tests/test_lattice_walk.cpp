@@ -6,10 +6,12 @@
 #include <vector>
 
 #include "check.hpp"
+#include "lattice/body.hpp"
 #include "lattice/lattice_kernels.hpp"
 #include "lattice/polish.hpp"
 #include "lattice/shapes.hpp"
 #include "lattice/sites.hpp"
+#include "lattice/structure.hpp"
 #include "lattice/target.hpp"
 #include "lattice/walk.hpp"
 #include "numbers.hpp"
@@ -273,6 +275,41 @@ void walks_say_the_truth(const Sites& sites) {
   }
 }
 
+// A box with an atom upon it and one missing at a corner is the box, with two defects.
+void defects_are_not_of_the_body(const Sites& sites) {
+  const Indices box = Cubic::box(low, high);
+  const hpcpdf::Structure whole(sites, box, nullptr);
+  const int corner[3] = {1, 2, 3}, upon[3] = {2, 0, 0};
+  Indices rough = box;
+  rough.erase(std::find(rough.begin(), rough.end(), Cubic::index(corner)));
+  rough.push_back(Cubic::index(upon));
+  const hpcpdf::Structure other(sites, rough, nullptr);
+  const hpcpdf::Body body(sites, other), expected(sites, whole);
+  for (std::size_t f = 0; f < 6; ++f) CHECK(body.bound(f) == expected.bound(f));
+  for (std::size_t s = 0; s < sites.size(); ++s) {
+    const bool inside = std::binary_search(box.begin(), box.end(), static_cast<std::int32_t>(s));
+    CHECK(body.within(s) == inside);
+  }
+  CHECK(!body.within(static_cast<std::size_t>(Cubic::index(upon))));
+  CHECK(body.within(static_cast<std::size_t>(Cubic::index(upon)), 0));
+}
+
+// Facet moves leave defects where they are: a box with both kinds of defects is found from another box with them.
+void a_walk_finds_a_rough_box(const Sites& sites) {
+  const int corner[3] = {1, 2, 3}, upon[3] = {2, 0, 0};
+  Indices truth = Cubic::box(low, high);
+  truth.erase(std::find(truth.begin(), truth.end(), Cubic::index(corner)));
+  truth.push_back(Cubic::index(upon));
+  std::sort(truth.begin(), truth.end());
+  const Curves curves(truth, 0.0);
+  auto settings = settings_of(1);
+  settings.rounds = 2000;
+  settings.stop = 1e-9;
+  const auto found = hpcpdf::walk(sites, curves.target(), {Cubic::box(small, small)}, 0.0, settings);
+  CHECK(found.best.front().misfit <= 1e-9);
+  CHECK(cubic.counts(found.best.front().sites) == cubic.counts(truth));
+}
+
 void a_walk_finds_a_box(const Sites& sites) {
   const Indices truth = Cubic::box(low, high), start = Cubic::box(small, small);
   const Curves curves(truth, 0.0);
@@ -423,6 +460,8 @@ int main() {
   counts_are_those_of_all_pairs(sites);
   walks_say_the_truth(sites);
   a_walk_finds_a_box(sites);
+  defects_are_not_of_the_body(sites);
+  a_walk_finds_a_rough_box(sites);
   shapes_say_the_truth(sites);
   // With more changes than shells, and with fewer.
   polishing_takes_the_best_change(sites, 0.0, 1);

@@ -16,7 +16,7 @@ from hpcpdf.lattice.sphere import fit_sphere
 
 Floats = NDArray[np.float64]
 
-MOVES = {"quick": 1.0e5, "normal": 1.0e6, "thorough": 5.0e6}
+MOVES = {"quick": 2.0e5, "normal": 2.0e6, "thorough": 1.0e7}
 """Moves that an effort is worth, of particles of about a hundred atoms; larger ones move at a higher price."""
 
 _SHARPNESS, _LEAST_SHARE = (0.15, 0.015), (0.02, 0.15)

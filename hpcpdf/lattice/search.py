@@ -33,6 +33,8 @@ _SHAPES = 1500
 _STARTS = 100
 _WALKS = 4
 ROUNDS, _STEPS = 40, 50
+_LONGEST = 400
+"""Rounds of walks, for up to a hundred atoms where there is no noise; more for more atoms, up to the longest."""
 _POLISHED = 40
 """Structures that are polished at a time."""
 _KEEP = 3000
@@ -146,15 +148,14 @@ class FamilySearch:
         self._radius = 0.75 * diameter + _ROOM
         # Far shells tell shapes apart; where there is noise, it says how much each point is worth.
         self._clean = fit.misfit < CLEAN
-        self._weights = (data.r / data.r[-1]) ** 2 if self._clean else data.whitening()
+        self._weights = data.r / data.r[-1] if self._clean else data.whitening()
         self._set_template()
 
     def _set_template(self) -> None:
         # Pairs beyond the data ripple into them, as Q begins above zero.
         reach = (self.data.r[-1] + _RIPPLES) / self.widths.bond
-        if self.family in ("decahedron", "icosahedron"):
-            # Their distances are so many that those which no likely particle has would cost most.
-            reach = min(reach, 1.25 * (self._radius - _ROOM) / 0.75 + 1.0)
+        # Distances that no likely particle has would cost without being of use.
+        reach = min(reach, 1.25 * (self._radius - _ROOM) / 0.75 + 1.0)
         self.template: Template = lattice_template(self.family, self._radius, reach)
         self._aim()
 
@@ -164,9 +165,16 @@ class FamilySearch:
         free = data.qdamp is None
         weights = self._weights if free else self._weights * data.envelope(data.qdamp or 0.0)
         shells = data.columns(self.template.distance * widths.bond, widths.u, widths.delta2, data.padded(weights))
+        values = data.padded(self._weights * data.g)
         reach = data.r[-1]
+        if not free and len(shells) + 1 < len(values):
+            # Few shells span few dimensions: walks in them are the same, and faster. One more is what no shell reaches.
+            axes, lower = np.linalg.qr(shells.T)
+            along = axes.T @ values
+            rest = math.sqrt(max(0.0, float(values @ values) - float(along @ along)))
+            values, shells = np.append(along, rest), np.column_stack([lower.T, np.zeros(len(shells))])
         self.target = _core.LatticeTarget(
-            data=data.padded(self._weights * data.g),
+            data=values,
             shells=shells,
             rho=data.padded((data.r / reach) ** 2) if free else None,
             rate_max=0.5 * (QDAMP_LIMITS[1] * reach) ** 2,
@@ -314,8 +322,12 @@ class FamilySearch:
         keep: int = 100,
     ) -> None:
         size = float(np.mean([len(sites) for group in starts for sites in group]))
-        # Large particles move slowly: fewer steps, so that a cycle stays a cycle.
-        rounds = max(4, int(ROUNDS / max(1.0, (size / 250.0))))
+        if self._clean:
+            # The larger a particle, the longer the way to it.
+            rounds = min(_LONGEST, int(ROUNDS * max(1.0, size / 100.0)))
+        else:
+            # Large particles move slowly, and noise leaves many: a cycle stays a cycle.
+            rounds = max(4, int(ROUNDS / max(1.0, size / 250.0)))
         met, steps = self.walks(starts, powers, shares, rounds=rounds, keep=keep)
         self._note(met, self._convex)
         self.moves += steps * self._price(size)
@@ -375,8 +387,13 @@ class FamilySearch:
         return [_met(found) for result in results for found in result["best"]], sum(r["steps"] for r in results)
 
     def _price(self, size: float) -> float:
-        """Cost of a move of a particle of so many atoms, in those of a hundred on a lattice of few shells."""
-        return float(max(1.0, (size / _TYPICAL)) ** 1.67 * (1.0 + len(self.template.distance) / 6000.0))
+        """Cost of a move of a particle of so many atoms, in those of a hundred on a lattice of few shells.
+
+        Where there is no noise the moves of large particles count for less than they cost: there is one to be found.
+        """
+        larger = max(1.0, size / _TYPICAL)
+        cost = larger**0.5 if self._clean else 2.0 * larger**1.67
+        return float(cost * (1.0 + len(self.template.distance) / 6000.0))
 
     def _polish(self) -> None:
         fresh = [met for met in self._convex.values() if met.key not in self._polished]
