@@ -28,14 +28,16 @@ FACETS = (1.0, 0.0, 0.0, 0.0)
 MIXED = (0.35, 0.35, 0.15, 0.15)
 """Shares of facets, atoms, rows and terraces among the moves."""
 
-_SHAPES = 1500
+FAR_SHELLS = 1.0
+"""Power of r by which the search weighs data without noise: far shells tell shapes apart."""
+SHAPES = 1500
 """Random facet shapes that a search begins with."""
 _STARTS = 100
-_WALKS = 4
+WALKS = 4
 ROUNDS, _STEPS = 40, 50
 _LONGEST = 400
 """Rounds of walks, for up to a hundred atoms where there is no noise; more for more atoms, up to the longest."""
-_POLISHED = 40
+POLISHED = 40
 """Structures that are polished at a time."""
 _KEEP = 3000
 """Structures kept of a family."""
@@ -51,6 +53,8 @@ _RIPPLES = 8.0
 """Å beyond the data up to which pairs count."""
 _ROOM = 1.5
 """Bond lengths around the largest particle that a template leaves."""
+_SOLVED = 2500
+"""Atoms up to which the structure itself can be hoped for; of larger particles the size and the outline."""
 _TYPICAL = 120
 """Atoms of a particle whose moves cost one unit; those of larger ones cost more, as facets times atoms."""
 
@@ -146,9 +150,9 @@ class FamilySearch:
         self._next_start = 0
         self._cycle = 0
         self._radius = 0.75 * diameter + _ROOM
-        # Far shells tell shapes apart; where there is noise, it says how much each point is worth.
+        # Where there is noise, it says how much each point is worth.
         self._clean = fit.misfit < CLEAN
-        self._weights = data.r / data.r[-1] if self._clean else data.whitening()
+        self._weights = (data.r / data.r[-1]) ** FAR_SHELLS if self._clean else data.whitening()
         self._set_template()
 
     def _set_template(self) -> None:
@@ -285,7 +289,7 @@ class FamilySearch:
             sites=template.core,
             target=self.target,
             seed=self._seed(),
-            count=max(32, int(_SHAPES / (1.0 + (largest / 500.0) ** 1.5))),
+            count=max(32, int(SHAPES / (1.0 + (largest / 500.0) ** 1.5))),
             least_atoms=4,
             most_atoms=largest,
             centres=template.centres,
@@ -300,18 +304,18 @@ class FamilySearch:
         self._note(self.starts, self._convex)
 
     def _walk_facets(self) -> None:
-        count = _WALKS * len(POWERS)
+        count = WALKS * len(POWERS)
         some = [self.starts[(self._next_start + k) % len(self.starts)] for k in range(count)]
         self._next_start += count
-        starts = [[met.sites for met in some[k::_WALKS]] for k in range(_WALKS)]
+        starts = [[met.sites for met in some[k::WALKS]] for k in range(WALKS)]
         if self._clean:
             self._walk(starts, POWERS, FACETS)
         else:
             self._walk(starts, COLD_POWERS, FACETS, keep=300)
 
     def _walk_mixed(self) -> None:
-        best = sorted(self.pool.values(), key=lambda met: met.value)[: _WALKS * len(MIXED_POWERS)]
-        starts = [[met.sites for met in best[k::_WALKS]] for k in range(_WALKS) if best[k::_WALKS]]
+        best = sorted(self.pool.values(), key=lambda met: met.value)[: WALKS * len(MIXED_POWERS)]
+        starts = [[met.sites for met in best[k::WALKS]] for k in range(WALKS) if best[k::WALKS]]
         self._walk(starts, MIXED_POWERS, MIXED)
 
     def _walk(
@@ -323,8 +327,8 @@ class FamilySearch:
     ) -> None:
         size = float(np.mean([len(sites) for group in starts for sites in group]))
         if self._clean:
-            # The larger a particle, the longer the way to it.
-            rounds = min(_LONGEST, int(ROUNDS * max(1.0, size / 100.0)))
+            # The larger a particle, the longer the way to it, as far as that can be gone.
+            rounds = max(4, int(min(_LONGEST, ROUNDS * max(1.0, size / 100.0)) / _beyond(size)))
         else:
             # Large particles move slowly, and noise leaves many: a cycle stays a cycle.
             rounds = max(4, int(ROUNDS / max(1.0, size / 250.0)))
@@ -392,16 +396,16 @@ class FamilySearch:
         Where there is no noise the moves of large particles count for less than they cost: there is one to be found.
         """
         larger = max(1.0, size / _TYPICAL)
-        cost = larger**0.5 if self._clean else 2.0 * larger**1.67
+        cost = larger**0.5 * _beyond(size) if self._clean else 2.0 * larger**1.67
         return float(cost * (1.0 + len(self.template.distance) / 6000.0))
 
     def _polish(self) -> None:
         fresh = [met for met in self._convex.values() if met.key not in self._polished]
-        fresh = sorted(fresh, key=lambda met: met.value)[:_POLISHED]
+        fresh = sorted(fresh, key=lambda met: met.value)[:POLISHED]
         if not fresh:
             return
         size = float(np.mean([len(met.sites) for met in fresh]))
-        fresh = fresh[: max(4, int(_POLISHED / max(1.0, (size / _TYPICAL)) ** 1.5))]
+        fresh = fresh[: max(4, int(POLISHED / max(1.0, (size / _TYPICAL)) ** 1.5))]
         self._polished.update(met.key for met in fresh)
         met, compared = self.polished(fresh, keep=6)
         self._note(met)
@@ -441,6 +445,11 @@ class FamilySearch:
 
     def _seed(self) -> int:
         return int(self._seeds.spawn(1)[0].generate_state(1, dtype=np.uint64)[0])
+
+
+def _beyond(size: float) -> float:
+    """By how much particles beyond the size that can be solved move less."""
+    return float(max(1.0, size / _SOLVED) ** 1.5)
 
 
 def _met(found: _core.MetStructure) -> Met:
