@@ -87,27 +87,34 @@ PairClasses classes_of_pairs(const double* positions, std::size_t n, double scal
   classes.scale = static_cast<float>(scale);
   const auto cells = static_cast<std::size_t>(4.0 * longest * scale) + 4;
   classes.table.assign(cells, PairClasses::nothing);
-  std::vector<double> sum(cells, 0.0), number(cells, 0.0);
+  const auto last = static_cast<std::size_t>(std::max(reach * reach * scale, 0.0));
+  const std::size_t used = std::min(cells, last + 1);
+  std::vector<float> x(n), y(n), z(n), squared(n);
+  for (std::size_t s = 0; s < n; ++s) {
+    x[s] = static_cast<float>(positions[3 * s]);
+    y[s] = static_cast<float>(positions[3 * s + 1]);
+    z[s] = static_cast<float>(positions[3 * s + 2]);
+  }
+  std::vector<double> sum(used, 0.0), number(used, 0.0);
   for (std::size_t a = 0; a < n; ++a) {
-    const auto ax = static_cast<float>(positions[3 * a]), ay = static_cast<float>(positions[3 * a + 1]),
-               az = static_cast<float>(positions[3 * a + 2]);
     for (std::size_t b = a + 1; b < n; ++b) {
-      const float dx = static_cast<float>(positions[3 * b]) - ax, dy = static_cast<float>(positions[3 * b + 1]) - ay,
-                  dz = static_cast<float>(positions[3 * b + 2]) - az;
+      const float dx = x[b] - x[a], dy = y[b] - y[a], dz = z[b] - z[a];
       // As the loops do it, so that no pair falls into another cell there.
-      const float squared = dx * dx + dy * dy + dz * dz;
-      const auto cell = static_cast<std::size_t>(squared * classes.scale + 0.5f);
-      sum[cell] += std::sqrt(static_cast<double>(squared));
+      squared[b] = dx * dx + dy * dy + dz * dz;
+    }
+    for (std::size_t b = a + 1; b < n; ++b) {
+      const auto cell = static_cast<std::size_t>(squared[b] * classes.scale + 0.5f);
+      if (cell >= used) continue;
+      sum[cell] += static_cast<double>(squared[b]);
       number[cell] += 1.0;
     }
   }
   distance.clear();
-  const auto last = static_cast<std::size_t>(std::max(reach * reach * scale, 0.0));
-  for (std::size_t cell = 0; cell < std::min(cells, last + 1); ++cell) {
+  for (std::size_t cell = 0; cell < used; ++cell) {
     if (number[cell] == 0.0) continue;
     if (distance.size() >= PairClasses::nothing) throw std::invalid_argument("too many classes of distances");
     classes.table[cell] = static_cast<std::uint16_t>(distance.size());
-    distance.push_back(sum[cell] / number[cell]);
+    distance.push_back(std::sqrt(sum[cell] / number[cell]));
   }
   classes.count = distance.size();
   return classes;

@@ -72,7 +72,7 @@ class Sites {
 };
 
 // Classes of the pairs of n sites (positions (n, 3), bonds) up to `reach`, by cells of width 1 / scale in d^2.
-// Distances of the classes (mean over their pairs) are returned in `distance`.
+// Distances of the classes (root of the mean square over their pairs) are returned in `distance`.
 PairClasses classes_of_pairs(const double* positions, std::size_t n, double scale, double reach,
                              std::vector<double>& distance);
 

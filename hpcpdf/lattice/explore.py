@@ -12,7 +12,7 @@ from hpcpdf.lattice.bounds import FamilyFit
 from hpcpdf.lattice.prior import BOND_COST
 from hpcpdf.lattice.search import CLEAN, FamilySearch
 from hpcpdf.lattice.shells import PdfData
-from hpcpdf.lattice.sphere import fit_sphere
+from hpcpdf.lattice.sphere import CRYSTALS, SphereFit, fit_sphere
 
 Floats = NDArray[np.float64]
 
@@ -34,8 +34,11 @@ _LARGEST, _LARGEST_OTHER = 30.0, 16.0
 """Diameters in bond lengths that templates of lattices, and of all others, are made for at first."""
 
 
-def diameter_of(data: PdfData, fit: FamilyFit) -> float:
-    """About the largest distance of the particle, in bond lengths, from the shells that have pairs."""
+def diameter_of(data: PdfData, fit: FamilyFit, spheres: dict[str, SphereFit]) -> float:
+    """About the largest distance of the particle, in bond lengths, from the shells that have pairs.
+
+    `spheres` keeps what was fitted, by crystal.
+    """
     # Free shells leave a few pairs far out that no particle has, and any number at the end of the data.
     told = np.where(fit.distance * fit.widths.bond < data.r[-1] - 0.5, fit.counts, 0.0)
     beyond = np.cumsum(told[::-1])[::-1]
@@ -43,7 +46,10 @@ def diameter_of(data: PdfData, fit: FamilyFit) -> float:
     if longest * fit.widths.bond < 0.93 * data.r[-1] - 0.5:
         return longest
     # The particle reaches to the end of the data or beyond: the fall of the shells before tells how far.
-    sphere = fit_sphere(data, "fcc" if fit.family not in ("hcp", "bcc", "sc") else fit.family, fit.widths)
+    crystal = fit.family if fit.family in CRYSTALS else "fcc"
+    if crystal not in spheres:
+        spheres[crystal] = fit_sphere(data, crystal, fit.widths)
+    sphere = spheres[crystal]
     low = min(sphere.diameters[0], sphere.diameter) / fit.widths.bond
     largest = _LARGEST if fit.family in ("fcc", "hcp", "bcc", "sc") else _LARGEST_OTHER
     return float(min(max(longest, 1.15 * low), largest))
@@ -94,6 +100,7 @@ def explore(
         for fit in fits
     ]
     searches: dict[int, FamilySearch] = {}
+    spheres: dict[str, SphereFit] = {}
     budget = MOVES[effort]
     lowest = math.inf
     while sum(search.moves for search in searches.values()) < budget:
@@ -105,7 +112,7 @@ def explore(
             searches[k] = FamilySearch(
                 data,
                 fits[k],
-                diameter_of(data, fits[k]),
+                diameter_of(data, fits[k], spheres),
                 bond_cost=BOND_COST / (0.5 * data.independent),
                 stop=stop,
                 seed=seed * 1009 + k,

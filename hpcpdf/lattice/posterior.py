@@ -15,6 +15,8 @@ from hpcpdf.lattice.shells import PdfData
 
 _WEIGHED = 1500
 """Structures of a family whose probability is worked out, of up to a hundred atoms; fewer of larger ones."""
+_FAR = 40.0
+"""Log likelihood below the best from which on nothing is worked out."""
 _NEGLIGIBLE = 1e-5
 """Probabilities below this share of the highest are left out."""
 
@@ -52,6 +54,11 @@ def _is_twinned(search: FamilySearch, met: Met) -> bool:
     return bool(height.min() < -0.1 and height.max() > 0.1)
 
 
+def _value(met: Met, floor: float) -> float:
+    """As the search sees it, but that all below the rounding of the data is alike."""
+    return math.log(max(met.misfit, floor)) + met.energy
+
+
 def _likeliest(
     found: list[tuple[FamilySearch, Met, float, float, float]], count: int
 ) -> list[tuple[FamilySearch, Met, float, float, float]]:
@@ -70,7 +77,11 @@ def weigh(data: PdfData, searches: Sequence[FamilySearch]) -> list[Weighed]:
     n = data.independent - (4.0 if data.qdamp is not None else 5.0)
     floor = data.rounding() ** 2
     for search in searches:
+        # What is far from the best by the search's own score is by every other.
+        bests = [other.best for other in searches if other.clean == search.clean]
+        lowest = min(_value(best, floor) for best in bests if best is not None)
         mets = sorted(search.pool.values(), key=lambda met: met.value)
+        mets = [met for met in mets if 0.5 * n * (_value(met, floor) - lowest) < _FAR]
         if search.family == "twin" and any(other.family == "fcc" for other in searches):
             # The search of fcc has what lies on one side of the plane alone.
             mets = [met for met in mets if _is_twinned(search, met)]

@@ -117,6 +117,8 @@ class FamilySearch:
         Structures met, by key.
     starts : list of Met
         What facet walks begin with, in turn.
+    clean : bool
+        Whether the data hold no noise to speak of.
     moves : float
         Work done, in moves of particles of about a hundred atoms.
     widths : Widths
@@ -151,8 +153,8 @@ class FamilySearch:
         self._cycle = 0
         self._radius = 0.75 * diameter + _ROOM
         # Where there is noise, it says how much each point is worth.
-        self._clean = fit.misfit < CLEAN
-        self._weights = (data.r / data.r[-1]) ** FAR_SHELLS if self._clean else data.whitening()
+        self.clean = fit.misfit < CLEAN
+        self._weights = (data.r / data.r[-1]) ** FAR_SHELLS if self.clean else data.whitening()
         self._set_template()
 
     def _set_template(self) -> None:
@@ -308,7 +310,7 @@ class FamilySearch:
         some = [self.starts[(self._next_start + k) % len(self.starts)] for k in range(count)]
         self._next_start += count
         starts = [[met.sites for met in some[k::WALKS]] for k in range(WALKS)]
-        if self._clean:
+        if self.clean:
             self._walk(starts, POWERS, FACETS)
         else:
             self._walk(starts, COLD_POWERS, FACETS, keep=300)
@@ -326,7 +328,7 @@ class FamilySearch:
         keep: int = 100,
     ) -> None:
         size = float(np.mean([len(sites) for group in starts for sites in group]))
-        if self._clean:
+        if self.clean:
             # The larger a particle, the longer the way to it, as far as that can be gone.
             rounds = max(4, int(min(_LONGEST, ROUNDS * max(1.0, size / 100.0)) / _beyond(size)))
         else:
@@ -396,7 +398,7 @@ class FamilySearch:
         Where there is no noise the moves of large particles count for less than they cost: there is one to be found.
         """
         larger = max(1.0, size / _TYPICAL)
-        cost = larger**0.5 * _beyond(size) if self._clean else 2.0 * larger**1.67
+        cost = larger**0.5 * _beyond(size) if self.clean else 2.0 * larger**1.67
         return float(cost * (1.0 + len(self.template.distance) / 6000.0))
 
     def _polish(self) -> None:
