@@ -82,9 +82,10 @@ def weigh(data: PdfData, searches: Sequence[FamilySearch]) -> list[Weighed]:
         lowest = min(_value(best, floor) for best in bests if best is not None)
         mets = sorted(search.pool.values(), key=lambda met: met.value)
         mets = [met for met in mets if 0.5 * n * (_value(met, floor) - lowest) < _FAR]
-        if search.family == "twin" and any(other.family == "fcc" for other in searches):
-            # The search of fcc has what lies on one side of the plane alone.
-            mets = [met for met in mets if _is_twinned(search, met)]
+        if search.family == "twin":
+            # What lies on one side of the plane alone is fcc: it counts where the search of fcc did no better.
+            fcc = [_value(other.best, floor) for other in searches if other.family == "fcc" and other.best]
+            mets = [met for met in mets if _is_twinned(search, met) or _value(met, floor) < min(fcc, default=math.inf)]
         if not mets:
             continue
         mets = mets[: max(200, int(_WEIGHED / max(1.0, len(mets[0].sites) / 100.0)))]

@@ -1,6 +1,6 @@
 """Calibration of the posterior: do its intervals hold the truth as often as they say?
 
-    python benchmarks/quality/structures/run.py noise-5 --seed 2026 --out noise-5.json
+    python benchmarks/quality/structures/run.py noise-5 --seed 2028 --out noise-5.json
     python benchmarks/quality/structures/calibration.py noise-5.json --out calibration
 
 Writes calibration.png and .pdf. Left: share of the true numbers of atoms inside the intervals, against their nominal
