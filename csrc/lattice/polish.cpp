@@ -31,6 +31,7 @@ class Polisher {
         zero_(target.points, 0.0f),
         free_from_(sites.size(), 0),
         stride_(padded(target.n_classes + 1)),
+        known_(target.n_classes, 0),
         model_(target.points) {
     renew();
   }
@@ -79,7 +80,9 @@ class Polisher {
     envelope_.assign(curve_.envelope(), curve_.envelope() + points);
     shells_rate_ = curve_.rate();
     shells_.assign(n * points, 0.0f);
-    by_point_.assign(points * stride_, 0.0f);
+    // Too many shells are never tabulated.
+    const bool few = n <= 2 * settings_.most_changes;
+    if (few) by_point_.assign(points * stride_, 0.0f);
     for (auto* values : {&along_shell_, &size_shell_, &model_shell_, &with_model_}) values->assign(n + 1, 0.0);
     for (std::size_t c = 0; c < n; ++c) {
       float* shell = &shells_[c * points];
@@ -87,7 +90,7 @@ class Polisher {
       double along = 0.0, size = 0.0;
       for (std::size_t p = 0; p < points; ++p) {
         shell[p] = bare[p] * envelope_[p];
-        by_point_[p * stride_ + c] = shell[p];
+        if (few) by_point_[p * stride_ + c] = shell[p];
         along += static_cast<double>(shell[p]) * static_cast<double>(target_.data[p]);
         size += static_cast<double>(shell[p]) * static_cast<double>(shell[p]);
       }
@@ -146,6 +149,18 @@ class Polisher {
     if (changes_.size() > settings_.most_changes) changes_.resize(settings_.most_changes);
   }
 
+  // Product of the model with a shell; worked out when it is first asked for.
+  double model_shell(std::size_t c) {
+    if (known_[c] == 0) {
+      const float* shell = &shells_[c * target_.points];
+      double sum = 0.0;
+      for (std::size_t p = 0; p < target_.points; ++p) sum += static_cast<double>(shell[p]) * model_[p];
+      model_shell_[c] = sum;
+      known_[c] = 1;
+    }
+    return model_shell_[c];
+  }
+
   // What every change adds to the model, and its products with data, model, shells and the other changes.
   void expand() {
     const std::size_t n = changes_.size(), points = target_.points, n_classes = target_.n_classes;
@@ -157,12 +172,7 @@ class Polisher {
     }
     along0_ = along;
     squared0_ = squared;
-    for (std::size_t c = 0; c < n_classes; ++c) {
-      const float* shell = &shells_[c * points];
-      double sum = 0.0;
-      for (std::size_t p = 0; p < points; ++p) sum += static_cast<double>(shell[p]) * model_[p];
-      model_shell_[c] = sum;
-    }
+    std::fill(known_.begin(), known_.end(), 0);
     columns_ = padded(n);
     curves_.resize(n * points);
     turned_.assign(points * columns_, 0.0f);
@@ -184,7 +194,7 @@ class Polisher {
         if (change_[c] == 0) continue;
         const auto m = static_cast<double>(change_[c]);
         along += m * along_shell_[c];
-        squared += 2.0 * m * model_shell_[c];
+        squared += 2.0 * m * model_shell(c);
         which_.push_back(static_cast<std::int32_t>(c));
         factor_.push_back(static_cast<float>(m));
         change_[c] = 0;
@@ -292,15 +302,15 @@ class Polisher {
       }
       if (tabulated_) {
         const float* row = &with_shells_[i * stride_];
-        for (std::size_t c = 0; c <= n_classes; ++c) with_model_[c] = model_shell_[c] + static_cast<double>(row[c]);
+        for (std::size_t c = 0; c < n_classes; ++c) with_model_[c] = model_shell(c) + static_cast<double>(row[c]);
         terms.with_shell = with_shells_.data();
         terms.stride = stride_;
       } else {
-        with_model_ = model_shell_;
         for (std::size_t j = i + 1; j < n; ++j) {
           dots_[j] = 0.0f;
           const auto c = static_cast<std::size_t>(shell_[j]);
           if (c == n_classes) continue;
+          with_model_[c] = model_shell(c);
           dots_[j] = loops_.dot_sum(&curves_[i * points], &curves_[j * points], &shells_[c * points], points);
         }
         terms.with_shell = dots_.data();
@@ -330,7 +340,8 @@ class Polisher {
   Score now_;
   AlignedFloats bare_, zero_;
   std::vector<std::size_t> free_from_, changes_, vacant_;
-  const std::size_t stride_;  // of lines of shells
+  const std::size_t stride_;          // of lines of shells
+  std::vector<unsigned char> known_;  // products of the model with shells
   // Shells under the envelope, by shell and by point, and their products.
   AlignedFloats envelope_, shells_, by_point_;
   double shells_rate_ = 0.0;
