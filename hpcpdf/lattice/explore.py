@@ -28,8 +28,8 @@ _NOTHING_LEFT, _EQUAL_SHARE = 1e-8, 0.2
 """Misfit of free shells that is rounding, and the least share of families that come this close."""
 ROUNDING_OF_BOUNDS = 1e-3
 """R_w by which a bound may lie above its family's particles: descents and merged shells are exact to this."""
-_FAR_PAIRS = 1e-3
-"""Share of all pairs that may lie beyond a particle's diameter."""
+_FAR_PAIRS, _FAR_PAIRS_DENSE = 1e-3, 1e-2
+"""Share of all pairs that may lie beyond a particle's diameter; the many shells of some families leave more far out."""
 _LARGEST, _LARGEST_OTHER = 30.0, 16.0
 """Diameters in bond lengths that templates of lattices, and of all others, are made for at first."""
 
@@ -42,7 +42,8 @@ def diameter_of(data: PdfData, fit: FamilyFit, spheres: dict[str, SphereFit]) ->
     # Free shells leave a few pairs far out that no particle has, and any number at the end of the data.
     told = np.where(fit.distance * fit.widths.bond < data.r[-1] - 0.5, fit.counts, 0.0)
     beyond = np.cumsum(told[::-1])[::-1]
-    longest = float(fit.distance[np.flatnonzero(beyond > _FAR_PAIRS * beyond[0])[-1]])
+    share = _FAR_PAIRS_DENSE if fit.family in ("decahedron", "icosahedron") else _FAR_PAIRS
+    longest = float(fit.distance[np.flatnonzero(beyond > share * beyond[0])[-1]])
     if longest * fit.widths.bond < 0.93 * data.r[-1] - 0.5:
         return longest
     # The particle reaches to the end of the data or beyond: the fall of the shells before tells how far.
