@@ -60,10 +60,18 @@ class Problem:
         along = float(g @ self.data)
         return 1.0 - along**2 / float((g @ g) * (self.data @ self.data)) if along > 0.0 else 1.0
 
-    def walks(self, **change: Any) -> list[dict[str, Any]]:
-        given: dict[str, Any] = {
+    def _common(self) -> dict[str, Any]:
+        return {
             "sites": self.frame.core,
             "target": self.target,
+            "bond_cost": 0.0,
+            "usual_missing": 15.0,
+            "n_threads": 1,
+        }
+
+    def walks(self, **change: Any) -> list[dict[str, Any]]:
+        given: dict[str, Any] = {
+            **self._common(),
             "starts": [[START], [ball(60, (0.4, 0.0, 0.0), self.frame), START]],
             "rates": [self.rate] * 2,
             "seeds": [3, 4],
@@ -71,41 +79,33 @@ class Problem:
             "rounds": 8,
             "steps": 60,
             "shares": (0.4, 0.3, 0.15, 0.15),
-            "bond_cost": 0.0,
-            "usual_missing": 15.0,
             "stop": 0.0,
             "least_atoms": 4,
             "most_atoms": 10**6,
             "least_bonds": 3,
             "keep": 20,
-            "n_threads": 1,
         }
         return _core.lattice_walks(**(given | change))
 
     def polish(self, **change: Any) -> list[dict[str, Any]]:
         given: dict[str, Any] = {
-            "sites": self.frame.core,
-            "target": self.target,
+            **self._common(),
             "starts": [START],
             "rates": [self.rate],
             "rounds": 1,
             "tenure": 6,
             "patience": 4,
             "most_changes": 500,
-            "bond_cost": 0.0,
-            "usual_missing": 15.0,
             "stop": 0.0,
             "least_atoms": 4,
             "least_bonds": 3,
             "keep": 2,
-            "n_threads": 1,
         }
         return _core.lattice_polish(**(given | change))
 
     def shapes(self, **change: Any) -> list[dict[str, Any]]:
         given: dict[str, Any] = {
-            "sites": self.frame.core,
-            "target": self.target,
+            **self._common(),
             "seed": 7,
             "count": 300,
             "least_atoms": 10,
@@ -113,10 +113,7 @@ class Problem:
             "centres": self.frame.centres,
             "off_centre": 0.7,
             "rate": self.rate,
-            "bond_cost": 0.0,
-            "usual_missing": 15.0,
             "keep": 25,
-            "n_threads": 1,
         }
         return _core.lattice_shapes(**(given | change))
 
