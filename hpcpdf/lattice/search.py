@@ -13,6 +13,7 @@ from scipy.spatial import cKDTree
 from hpcpdf import _core
 from hpcpdf.lattice.bounds import FamilyFit
 from hpcpdf.lattice.model import QDAMP_LIMITS, Fit, refine, start_widths
+from hpcpdf.lattice.pace import polished_of, price_of, price_of_shells, rounds_of
 from hpcpdf.lattice.shells import PdfData
 from hpcpdf.lattice.template import Template, lattice_template
 
@@ -34,9 +35,7 @@ SHAPES = 1500
 """Random facet shapes that a search begins with."""
 _STARTS = 100
 WALKS = 4
-ROUNDS, _STEPS = 40, 50
-_LONGEST = 400
-"""Rounds of walks, for up to a hundred atoms where there is no noise; more for more atoms, up to the longest."""
+_STEPS = 50
 POLISHED = 40
 """Structures that are polished at a time."""
 _KEEP = 3000
@@ -53,10 +52,6 @@ _RIPPLES = 8.0
 """Å beyond the data up to which pairs count."""
 _ROOM = 1.5
 """Bond lengths around the largest particle that a template leaves."""
-_SOLVED = 2500
-"""Atoms up to which the structure itself can be hoped for; of larger particles the size and the outline."""
-_TYPICAL = 120
-"""Atoms of a particle whose moves cost one unit; those of larger ones cost more, as facets times atoms."""
 
 
 @dataclass(eq=False)
@@ -328,15 +323,10 @@ class FamilySearch:
         keep: int = 100,
     ) -> None:
         size = float(np.mean([len(sites) for group in starts for sites in group]))
-        if self.clean:
-            # The larger a particle, the longer the way to it, as far as that can be gone.
-            rounds = max(4, int(min(_LONGEST, ROUNDS * max(1.0, size / 100.0)) / _beyond(size)))
-        else:
-            # Large particles move slowly, and noise leaves many: a cycle stays a cycle.
-            rounds = max(4, int(ROUNDS / max(1.0, size / 250.0)))
+        rounds = rounds_of(size, self.clean)
         met, steps = self.walks(starts, powers, shares, rounds=rounds, keep=keep)
         self._note(met, self._convex)
-        self.moves += steps * self._price(size)
+        self.moves += steps * price_of(size, len(self.template.distance), self.clean)
 
     def walks(
         self,
@@ -392,27 +382,18 @@ class FamilySearch:
         )
         return [_met(found) for result in results for found in result["best"]], sum(r["steps"] for r in results)
 
-    def _price(self, size: float) -> float:
-        """Cost of a move of a particle of so many atoms, in those of a hundred on a lattice of few shells.
-
-        Where there is no noise the moves of large particles count for less than they cost: there is one to be found.
-        """
-        larger = max(1.0, size / _TYPICAL)
-        cost = larger**0.5 * _beyond(size) if self.clean else 2.0 * larger**1.67
-        return float(cost * (1.0 + len(self.template.distance) / 6000.0))
-
     def _polish(self) -> None:
         fresh = [met for met in self._convex.values() if met.key not in self._polished]
         fresh = sorted(fresh, key=lambda met: met.value)[:POLISHED]
         if not fresh:
             return
         size = float(np.mean([len(met.sites) for met in fresh]))
-        fresh = fresh[: max(4, int(POLISHED / max(1.0, (size / _TYPICAL)) ** 1.5))]
+        fresh = fresh[: polished_of(POLISHED, size)]
         self._polished.update(met.key for met in fresh)
         met, compared = self.polished(fresh, keep=6)
         self._note(met)
         # A pair of changes costs about a fiftieth of a move of the walk.
-        self.moves += 0.02 * compared * (1.0 + len(self.template.distance) / 6000.0)
+        self.moves += 0.02 * compared * price_of_shells(len(self.template.distance))
 
     def _note(self, mets: Sequence[Met], *also: dict[int, Met]) -> None:
         for met in mets:
@@ -447,11 +428,6 @@ class FamilySearch:
 
     def _seed(self) -> int:
         return int(self._seeds.spawn(1)[0].generate_state(1, dtype=np.uint64)[0])
-
-
-def _beyond(size: float) -> float:
-    """By how much particles beyond the size that can be solved move less."""
-    return float(max(1.0, size / _SOLVED) ** 1.5)
 
 
 def _met(found: _core.MetStructure) -> Met:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcpdf.lattice.search import MIXED, POWERS, ROUNDS, FamilySearch, Met
+from hpcpdf.lattice.pace import ROUNDS
+from hpcpdf.lattice.search import MIXED, POWERS, FamilySearch, Met
 
 Floats = NDArray[np.float64]
 
