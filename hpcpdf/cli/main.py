@@ -40,6 +40,7 @@ for verb, example in (
     (pipeline.run, "hpcpdf run examples/quick.toml --set run.out=runs/quick"),
     (pipeline.generate, "mpiexec -n 4 hpcpdf generate examples/quick.toml"),
     (pipeline.train, "hpcpdf train examples/quick.toml"),
+    (solution.calibrate, "hpcpdf calibrate Ni.gr --element Ni --out instrument.toml"),
     (solution.reconstruct, "hpcpdf reconstruct pdfs.h5 --model runs/quick/model --out structures.h5"),
     (solution.solve, "hpcpdf solve sample.gr --element Pt --out solved"),
     (pipeline.evaluate, "hpcpdf evaluate examples/quick.toml"),

@@ -53,6 +53,11 @@ Rmin = Annotated[float, typer.Option("--rmin", min=0.0, help="Lower end of the c
 Rmax = Annotated[float, typer.Option("--rmax", min=0.0, help="Upper end of the compared range, in angstrom.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the samples.")]
 
+InstrumentFile = Annotated[
+    Path | None,
+    typer.Option("--instrument", metavar="FILE", help="Qdamp and Qbroad as hpcpdf calibrate found them."),
+]
+
 ProfileName = Annotated[
     str | None, typer.Option("--profile", metavar="NAME", help="What a Slurm job gets: a profile, or its TOML file.")
 ]

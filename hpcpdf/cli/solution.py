@@ -1,4 +1,4 @@
-"""Verbs that turn PDFs into structures: solve, reconstruct, interpolate."""
+"""Verbs that turn PDFs into structures: calibrate, solve, reconstruct, interpolate."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from hpcpdf.cli.options import (
     Effort,
     EffortName,
     Element,
+    InstrumentFile,
     Model,
     OptionalModel,
     ProfileName,
@@ -24,6 +25,26 @@ from hpcpdf.cli.options import (
     Top,
 )
 from hpcpdf.cli.pipeline import Where
+
+
+def calibrate(
+    file: Annotated[Path, typer.Argument(metavar="FILE.gr", help="PDF of a bulk standard.")],
+    *,
+    element: Annotated[str, typer.Option("--element", "-e", metavar="SYMBOL", help="Of the standard, e.g. Ni.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE.toml", help="File for the instrument.")],
+    rmin: Rmin = 1.5,
+    rmax: Rmax = 60.0,
+    figure: Annotated[
+        Path | None, typer.Option("--figure", metavar="FILE.png", help="Also draw the fit: .png, .pdf or .svg.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the result of another standard.")] = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Find what the instrument does to every PDF, from that of a bulk standard: Qdamp, Qbroad, lattice constant."""
+    from hpcpdf.launch.calibrating import CalibrateSettings, calibrate_file
+
+    settings = CalibrateSettings(element, (rmin, rmax), figure)
+    calibrate_file(file, settings, out, overwrite=overwrite, dry_run=dry_run, say=typer.echo)
 
 
 def solve(
@@ -38,6 +59,7 @@ def solve(
     refine: Refine = True,
     rmin: Rmin = 1.5,
     rmax: Rmax = 20.0,
+    instrument: InstrumentFile = None,
     seed: Seed = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results for other data in DIR.")] = False,
     dry_run: DryRun = False,
@@ -54,6 +76,7 @@ def solve(
         r_range=(rmin, rmax),
         effort=effort.value,
         seed=seed,
+        instrument=instrument,
     )
     solve_files(files, settings, out, overwrite=overwrite, dry_run=dry_run, say=typer.echo)
 

@@ -14,22 +14,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import least_squares
 
-from hpcpdf import _core
-from hpcpdf.clusters.template import ideal_sites
 from hpcpdf.errors import ConfigError
 from hpcpdf.lattice.bounds import fit_family
+from hpcpdf.lattice.crystal import At, CrystalProblem, Trial
 from hpcpdf.lattice.shells import BONDS, U_LIMITS, PdfData, Widths
 from hpcpdf.pdf.fit import BOUNDS
-from hpcpdf.pdf.fit_model import FitGrid
-from hpcpdf.pdf.grids import extended_grid
-from hpcpdf.pdf.metrics import bic
 
 Floats = NDArray[np.float64]
 
@@ -41,20 +35,10 @@ LARGEST = 200.0
 
 _LEAST = 1.5
 """Smallest diameter, in bond lengths."""
-_TAPER = (2.0, 25.0)
-"""From how far behind the data and over which length neighbours fade out, Å.
-
-A crystal that ends at once would ring within the data; one that ends over several periods of qmin does not.
-"""
 _DIAMETERS = 40
 """Of the first look."""
 _QDAMPS = (0.01, 0.02, 0.03, 0.045, 0.06)
 _STARTS = 3
-_GOOD_TO = 1e-3
-"""R_w that a fit is good to: what lies below asks for no parameter."""
-_STEP = {"bond": 1e-6, "u": 1e-4, "delta2": 1e-3, "qdamp": 1e-6, "diameter": 1e-5}
-"""Steps of the derivatives; bond, U and diameter relative."""
-_TOLERANCE = 1e-7
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,161 +176,35 @@ def fit_sphere(
     )
 
 
-@lru_cache(maxsize=16)
-def bulk_shells(family: str, reach: float) -> tuple[Floats, Floats]:
-    """Distances up to `reach` from an atom of a bulk crystal, and how many neighbours it has there.
-
-    Returns
-    -------
-    distance, number : (C,)
-        In bond lengths, ascending; of neighbours.
-    """
-    points, _, _ = ideal_sites(family, reach)
-    squared = np.einsum("ni,ni->n", points, points)
-    # Squares of distances are whole numbers or thirds.
-    thirds, number = np.unique(np.rint(3.0 * squared[squared <= reach**2 + 1e-9]).astype(np.int64), return_counts=True)
-    return np.sqrt(thirds[1:] / 3.0), number[1:].astype(np.float64)
-
-
-def characteristic(t: Floats) -> Floats:
-    """γ(t): the share of a sphere's pairs that are left at t diameters."""
-    t = np.minimum(t, 1.0)
-    return np.asarray(1.0 - 1.5 * t + 0.5 * t**3)
-
-
-@dataclass(frozen=True)
-class _At:
-    bond: float
-    u: float
-    delta2: float
-    qdamp: float
-    diameter: float
-
-
-@dataclass(frozen=True)
-class _Trial:
-    at: _At
-    rw: float
-    parameters: int
-    bic: float
-
-
-class _Problem:
+class _Problem(CrystalProblem):
     """Least squares of one PDF by a bulk crystal cut off by a sphere."""
 
     def __init__(self, data: PdfData, family: str, largest: float) -> None:
-        params, end = data.params, float(data.r[-1])
-        self.data, self.family, self.end = data, family, end
-        # Fading neighbours need a Q grid that tells them from their images.
-        rmax = params.rstep * math.ceil(max(params.rmax, end + sum(_TAPER)) / params.rstep)
-        grid = extended_grid(replace(params, rmax=rmax), 0.0)
-        self.qstep, self.first, self.n_q = grid.qstep, grid.k_first, grid.n_q
-        self.sine = FitGrid.make(grid.q[grid.k_first :], grid.qstep, data.r).sine
-        self.norm = float(np.linalg.norm(data.g))
-        self._waves: dict[tuple[float, float, float], tuple[Floats, Floats, Floats]] = {}
-        self.limits = {
+        limits = {
             "bond": BONDS,
             "u": U_LIMITS,
             "delta2": BOUNDS["delta2"],
             "qdamp": BOUNDS["qdamp"],
             "diameter": (_LEAST * BONDS[0], largest),
         }
+        super().__init__(data, family, limits)
 
-    def starts(self, start: Widths) -> list[_At]:
+    def starts(self, start: Widths) -> list[At]:
         """The diameters worth a descent, and the Qdamp that goes with each."""
         low, high = self.limits["diameter"]
         diameters = np.geomspace(max(low, _LEAST * start.bond), high, _DIAMETERS)
         known = self.data.qdamp
         qdamps = _QDAMPS if known is None else (known,)
-        u = float(np.clip(start.u, *self.limits["u"]))
-        at = [[_At(start.bond, u, start.delta2, qdamp, size) for size in diameters.tolist()] for qdamp in qdamps]
-        misfit = np.array([[self._misfit(x) for x in row] for row in at])
+        u, qbroad = float(np.clip(start.u, *self.limits["u"])), self.data.params.qbroad
+        at = [[At(start.bond, u, start.delta2, qdamp, size, qbroad) for size in diameters.tolist()] for qdamp in qdamps]
+        misfit = np.array([[self.misfit(x) for x in row] for row in at])
         best = misfit.min(axis=0)
         padded = np.pad(best, 1, constant_values=np.inf)
         minima = np.flatnonzero((best <= padded[:-2]) & (best <= padded[2:]))
         minima = minima[np.argsort(best[minima], kind="stable")][:_STARTS]
         return [at[int(np.argmin(misfit[:, k]))][k] for k in minima.tolist()]
 
-    def shells(self, at: _At) -> tuple[Floats, Floats, Floats]:
-        """Distances, Å, neighbours, and what a pair adds to F(Q) at each of them; (C,), (C,), (C, K)."""
-        key = (at.bond, at.u, at.delta2)
-        if key not in self._waves:
-            if len(self._waves) > 4:
-                self._waves.pop(next(iter(self._waves)))
-            behind, length = _TAPER
-            reach = 2.0 ** (math.ceil(8.0 * math.log2((self.end + behind + length) / at.bond)) / 8.0)
-            distance, number = bulk_shells(self.family, round(reach, 6))
-            distance = distance * at.bond
-            fade = np.clip((distance - self.end - behind) / length, 0.0, 1.0)
-            kept = fade < 1.0
-            distance, number = distance[kept], (number * np.cos(0.5 * np.pi * fade) ** 2)[kept]
-            params = self.data.params
-            ratio = 1.0 - params.delta1 / distance - at.delta2 / distance**2 + (params.qbroad * distance) ** 2
-            damping = at.u * np.maximum(ratio, 0.0) * self.qstep**2
-            waves, _ = _core.wave_tables(distance, damping, self.qstep, self.n_q, 1)
-            self._waves[key] = distance, number, waves[:, self.first :]
-        return self._waves[key]
-
-    def model(self, at: _At) -> Floats:
-        """G per atom, (R,)."""
-        distance, number, waves = self.shells(at)
-        if math.isfinite(at.diameter):
-            number = number * characteristic(distance / at.diameter)
-        return np.asarray((number @ waves @ self.sine) * self.data.envelope(at.qdamp))
-
-    def curve(self, at: _At) -> tuple[Floats, float]:
-        """G at the best scale, and the scale."""
-        g = self.model(at)
-        scale = max(float(g @ self.data.g) / max(float(g @ g), 1e-300), 0.0)
-        return scale * g, scale
-
-    def residual(self, at: _At) -> Floats:
-        """What the best scale leaves, as a share of the data's norm."""
-        return np.asarray((self.data.g - self.curve(at)[0]) / self.norm)
-
-    def fit(self, free: Sequence[str], at: _At) -> _Trial:
-        """Refine the parameters `free`; the others stay."""
-        low, high = (np.array([self.limits[name][i] for name in free]) for i in (0, 1))
-        x0 = np.clip([getattr(at, name) for name in free], low + 1e-9 * (high - low), high - 1e-9 * (high - low))
-
-        def place(x: Floats) -> _At:
-            return replace(at, **dict(zip(free, x.tolist(), strict=True)))
-
-        def left(x: Floats) -> Floats:
-            return self.residual(place(x))
-
-        def slopes(x: Floats) -> Floats:
-            here, columns = left(x), []
-            for k, name in enumerate(free):
-                step = _STEP[name] * (x[k] if name in ("bond", "u", "diameter") else 1.0)
-                step = -step if x[k] + step > high[k] else step
-                moved = x.copy()
-                moved[k] += step
-                columns.append((left(moved) - here) / step)
-            return np.stack(columns, axis=1)
-
-        scale = np.array([{"bond": 0.01, "u": 0.002, "delta2": 1.0, "qdamp": 0.01, "diameter": 5.0}[k] for k in free])
-        found = least_squares(
-            left,
-            x0,
-            jac=slopes,
-            bounds=(low, high),
-            x_scale=scale,
-            ftol=_TOLERANCE,
-            xtol=_TOLERANCE,
-            gtol=1e-12,
-            max_nfev=60,
-        )
-        at, rw2 = place(found.x), float(2.0 * found.cost)
-        count = 1 + len(free)
-        return _Trial(at, math.sqrt(rw2), count, float(bic(rw2 + _GOOD_TO**2, self.data.independent, count)))
-
-    def simplest(self, free: Sequence[str], trial: _Trial) -> _Trial:
-        """The same without delta2 if that costs nothing."""
-        plain = self.fit([name for name in free if name != "delta2"], replace(trial.at, delta2=0.0))
-        return plain if plain.bic <= trial.bic else trial
-
-    def diameters(self, free: Sequence[str], best: _Trial) -> tuple[float, float]:
+    def diameters(self, free: Sequence[str], best: Trial) -> tuple[float, float]:
         """Where n ln R_w² is higher by 1 than at the best, on both sides or at the limits, Å."""
         others = [name for name in free if name != "diameter" and (name != "delta2" or best.at.delta2 > 0.0)]
         ends = []
@@ -356,7 +214,7 @@ class _Problem:
                 far = best.at.diameter * math.exp(sign * step)
                 far = max(far, limit) if sign < 0.0 else min(far, limit)
                 at = self.fit(others, replace(at, diameter=far)).at
-                rise = self.data.independent * math.log(max(self._misfit(at), 1e-12) / max(best.rw**2, 1e-12))
+                rise = self.data.independent * math.log(max(self.misfit(at), 1e-12) / max(best.rw**2, 1e-12))
                 if rise >= 1.0:
                     # The criterion is nearly a parabola: its root rises straight.
                     share = (1.0 - height) / max(math.sqrt(rise) - height, 1e-12)
@@ -367,8 +225,3 @@ class _Problem:
                     break
                 near, height, step = far, math.sqrt(max(rise, 0.0)), 1.7 * step
         return ends[0], ends[1]
-
-    def _misfit(self, at: _At) -> float:
-        """R_w²."""
-        left = self.residual(at)
-        return float(left @ left)

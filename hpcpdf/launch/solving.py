@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 from hpcpdf.clusters.elements import metallic_radius
 from hpcpdf.errors import ConfigError, DataError
@@ -21,6 +22,7 @@ from hpcpdf.reconstruct.solution import Effort
 from hpcpdf.report.lines import ranking, summary
 from hpcpdf.report.overview import write_overview
 from hpcpdf.report.solve_report import check_solution_dir, write_solution
+from hpcpdf.sample.instrument import Instrument
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,11 @@ class SolveSettings:
     r_range: tuple[float, float] = (1.5, 20.0)
     effort: Effort = "normal"
     seed: int = 0
+    instrument: Path | None = None
+
+    def arguments(self) -> dict[str, Any]:
+        """For `hpcpdf.solve`, and for the record; without an instrument where there is none."""
+        return {name: value for name, value in asdict(self).items() if name != "instrument" or value is not None}
 
 
 def solve_files(
@@ -81,6 +88,8 @@ def solve_files(
     pdfs = [read_gr(path) for path in files]
     metallic_radius(settings.element)
     _check_model(settings.model)
+    if settings.instrument is not None:
+        Instrument.load(settings.instrument)
     for pdf, folder in zip(pdfs, folders, strict=True):
         check_solution_dir(folder, pdf, overwrite=overwrite)
     if dry_run:
@@ -97,11 +106,11 @@ def solve_files(
     Thread(target=_load_drawing, name="load drawing").start()
     for path, pdf, folder in zip(files, pdfs, folders, strict=True):
         start = time.perf_counter()
-        solution = solve(pdf, **asdict(settings), progress=say)
+        solution = solve(pdf, **settings.arguments(), progress=say)
         say(f"{path}: {len(solution)} candidates in {time.perf_counter() - start:.1f} s")
         for line in (*ranking(solution, settings.r_range), *summary(solution, pdf)):
             say(line)
-        say(f"-> {write_solution(solution, pdf, folder, asdict(settings), overwrite=overwrite)}")
+        say(f"-> {write_solution(solution, pdf, folder, settings.arguments(), overwrite=overwrite)}")
     if len(folders) > 1:
         say(f"-> {write_overview(out, folders)}")
     return folders

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from ase import Atoms
@@ -29,6 +30,8 @@ BOUNDS = {"zoom": (0.9, 1.1), "biso": (0.04, 4.7), "qdamp": (0.01, 0.08), "delta
 
 OWN_BISO = ("the atoms' own Biso are not used: one is fitted for all",)
 
+_OF_INSTRUMENT = ("qdamp", "qbroad")
+
 DEFAULT = ("zoom", "biso", "qdamp", "delta2")
 """What is refined unless said otherwise."""
 
@@ -39,6 +42,16 @@ _STARTS = 3
 _CHUNK = 32
 _OWN_GRID, _SHARED_GRID = 1e-3, 1e-2
 """R_w that fits are good to, on the Q grid of the fitted Biso and on another: what lies below asks for no parameter."""
+
+
+class Resolution(Protocol):
+    """What is known of an instrument, 1/Å; `hpcpdf.Instrument` is one."""
+
+    @property
+    def qdamp(self) -> float: ...
+
+    @property
+    def qbroad(self) -> float: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +98,7 @@ def fit_pdf(
     refine: Sequence[str] = DEFAULT,
     *,
     params: PdfParams | None = None,
+    instrument: Resolution | None = None,
 ) -> FitResult:
     """Least-squares fit of a fixed cluster to a measured PDF with unit weights, as PDFgui computes R_w.
 
@@ -111,6 +125,8 @@ def fit_pdf(
     params
         Values of what is not refined, and of what the file does not say; its grid is ignored.
         Default: ``PdfParams()``.
+    instrument
+        As from `hpcpdf.calibrate`: its qdamp and qbroad are used, whatever the file or `params` say, and not refined.
 
     Returns
     -------
@@ -123,7 +139,7 @@ def fit_pdf(
     DataError
         If the data have fewer than 10 points in the range.
     """
-    fitter = PdfFitter(pdf, r_range, refine, params=params)
+    fitter = PdfFitter(pdf, r_range, refine, params=params, instrument=instrument)
     return fitter.fit_exactly(atoms)
 
 
@@ -134,13 +150,14 @@ def fit_many(
     refine: Sequence[str] = DEFAULT,
     *,
     params: PdfParams | None = None,
+    instrument: Resolution | None = None,
 ) -> list[FitResult]:
     """`fit_pdf` of many clusters to the same PDF, several times faster than one by one.
 
     All share the Q grid of the starting Biso (`fit_pdf` repeats the fit on that of the fitted one), so R_w may differ
     from `fit_pdf` by some 0.001.
     """
-    return PdfFitter(pdf, r_range, refine, params=params).fit(list(structures))
+    return PdfFitter(pdf, r_range, refine, params=params, instrument=instrument).fit(list(structures))
 
 
 class PdfFitter:
@@ -156,14 +173,15 @@ class PdfFitter:
         refine: Sequence[str] = DEFAULT,
         *,
         params: PdfParams | None = None,
+        instrument: Resolution | None = None,
     ) -> None:
-        self.refine = _names(refine)
+        self.refine = tuple(name for name in _names(refine) if instrument is None or name not in _OF_INSTRUMENT)
         low, high = float(r_range[0]), float(r_range[1])
         if not 0.0 <= low < high:
             raise ConfigError(f"r_range = ({low:g}, {high:g}): expected 0 <= low < high")
         part = pdf.between(low, high)
         self.r, self.g_obs = np.array(part.r), np.array(part.g)
-        self.params, notes = _start(pdf, params or PdfParams(), self.refine)
+        self.params, notes = _start(pdf, params or PdfParams(), self.refine, instrument)
         step = part.rstep
         if part.r[0] > low + step:
             notes.append(f"fitted from {part.r[0]:g} Å: the data begin there")
@@ -341,7 +359,9 @@ def _names(refine: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in BOUNDS if name in names)
 
 
-def _start(pdf: MeasuredPdf, given: PdfParams, refine: Sequence[str]) -> tuple[PdfParams, list[str]]:
+def _start(
+    pdf: MeasuredPdf, given: PdfParams, refine: Sequence[str], instrument: Resolution | None
+) -> tuple[PdfParams, list[str]]:
     """Parameters that the fit begins with: the file's where it has them."""
     notes = []
     known: dict[str, float] = {}
@@ -351,9 +371,13 @@ def _start(pdf: MeasuredPdf, given: PdfParams, refine: Sequence[str]) -> tuple[P
         notes.append(f"the file does not say qmax: {given.qmax:g} 1/Å is taken")
     else:
         known["qmax"] = pdf.qmax
-    for name in ("qdamp", "qbroad"):
+    for name in _OF_INSTRUMENT:
         stated = pdf.parameter(name)
-        if stated is not None and stated >= 0.0:
+        if instrument is not None:
+            own = known[name] = float(getattr(instrument, name))
+            other = stated is not None and abs(stated - own) > 1e-3 * own
+            notes.append(f"{name} = {own:.4g} 1/Å from the instrument" + (f", not {stated:g}" if other else ""))
+        elif stated is not None and stated >= 0.0:
             known[name] = stated
             notes.append(f"{name} = {stated:g} 1/Å from the file" + (" to begin with" if name in refine else ""))
     for name in refine:

@@ -35,6 +35,7 @@ from hpcpdf.reconstruct.relax import relax_surface
 from hpcpdf.reconstruct.shape import geometry
 from hpcpdf.reconstruct.solution import Bound, Candidate, Effort, Posterior, Sample, Solution
 from hpcpdf.reconstruct.verdict import verdict
+from hpcpdf.sample.instrument import Instrument, as_instrument
 
 if TYPE_CHECKING:
     from hpcpdf.model.base import ConditionalModel
@@ -67,6 +68,7 @@ def solve(
     *,
     effort: Effort = "normal",
     seed: int = 0,
+    instrument: Instrument | str | Path | None = None,
     n_threads: int | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Solution:
@@ -98,6 +100,8 @@ def solve(
         How many moves the search may make; the same for any machine and number of threads.
     seed
         Of all random numbers; the same seed gives the same answer.
+    instrument
+        As from `hpcpdf.calibrate`, or its file: Qdamp and Qbroad are those, in searches, bounds and fits.
     n_threads
         Threads of the kernels; None: all cores. The results do not depend on it.
     progress
@@ -111,7 +115,7 @@ def solve(
     Raises
     ------
     ConfigError
-        If the element is unknown or not in the composition, or an option cannot be used.
+        If the element is unknown or not in the composition, or an option or the instrument file cannot be used.
     DataError
         If the PDF holds too few points in the range or no peak where a bond may be, or the model file cannot be read.
     """
@@ -119,9 +123,10 @@ def solve(
         raise ConfigError(f"n_samples = {n_samples}, top = {top}: expected at least 1")
     if effort not in get_args(Effort):
         raise ConfigError(f"effort = {effort!r}: expected one of {', '.join(get_args(Effort))}")
+    known = None if instrument is None else as_instrument(instrument)
     # Many small products: a thread each would cost more than it brings, and much more on a busy machine.
     with threadpool_limits(1):
-        return _Solver(pdf, element, r_range, thread_count(n_threads), progress or log.info).run(
+        return _Solver(pdf, element, r_range, known, thread_count(n_threads), progress or log.info).run(
             model, n_samples, top, refine, effort, seed
         )
 
@@ -134,15 +139,16 @@ class _Solver:
         pdf: MeasuredPdf,
         element: str,
         r_range: tuple[float, float],
+        instrument: Instrument | None,
         n_threads: int,
         tell: Callable[[str], None],
     ) -> None:
         self.pdf, self.element, self.n_threads, self.tell = pdf, element, n_threads, tell
         self.expected_bond = 2.0 * metallic_radius(element)
         self.notes = list(check_composition(pdf, element))
-        self.fitter = PdfFitter(pdf, r_range)
+        self.fitter, self.instrument = PdfFitter(pdf, r_range, instrument=instrument), instrument
         self.notes += self.fitter.notes
-        qdamp = pdf.parameter("qdamp")
+        qdamp = pdf.parameter("qdamp") if instrument is None else instrument.qdamp
         known = qdamp if qdamp is not None and qdamp >= 0.0 else None
         self.data = PdfData.thinned(self.fitter.r, self.fitter.g_obs, self.fitter.params, known)
 
@@ -199,8 +205,19 @@ class _Solver:
             notes=tuple(dict.fromkeys(self.notes)),
             source=self.pdf.source,
             element=self.element,
-            settings={"effort": effort, "seed": seed, "r_range": [float(self.data.r[0]), float(self.data.r[-1])]},
+            settings={
+                "effort": effort,
+                "seed": seed,
+                "r_range": [float(self.data.r[0]), float(self.data.r[-1])],
+                **self._resolution(),
+            },
         )
+
+    def _resolution(self) -> dict[str, dict[str, float]]:
+        """For the record."""
+        if self.instrument is None:
+            return {}
+        return {"instrument": {"qdamp": self.instrument.qdamp, "qbroad": self.instrument.qbroad}}
 
     def _ask(self, model: ConditionalModel | str | Path | None, n_samples: int, seed: int) -> dict[str, list[Floats]]:
         """Structures that a model proposes, by family, in bond lengths."""

@@ -13,8 +13,9 @@ from ase.neighborlist import neighbor_list
 
 from hpcpdf import ConfigError, PdfParams, read_gr, simulate_pdf
 from hpcpdf.clusters.template import ideal_sites
+from hpcpdf.lattice.crystal import bulk_shells, characteristic
 from hpcpdf.lattice.shells import PdfData, Widths
-from hpcpdf.lattice.sphere import CRYSTALS, bulk_shells, characteristic, fit_sphere
+from hpcpdf.lattice.sphere import CRYSTALS, fit_sphere
 from hpcpdf.pdf.fit import PdfFitter
 from hpcpdf.pdf.gr import MeasuredPdf
 

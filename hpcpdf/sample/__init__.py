@@ -1,0 +1,1 @@
+"""What a measured sample is, and what the instrument made of it."""
