@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 from ase import Atoms
@@ -14,23 +13,19 @@ from scipy.spatial.distance import pdist
 from hpcpdf.errors import ConfigError
 from hpcpdf.pdf.clusters import as_clusters
 from hpcpdf.pdf.fit_model import CorrelatedModel, FitGrid, Histogram, SmoothModel, Values, histogram
+from hpcpdf.pdf.fit_start import BOUNDS as BOUNDS
+from hpcpdf.pdf.fit_start import LIMITS, OF_INSTRUMENT, ON_REQUEST, Resolution, names_of, start_of
 from hpcpdf.pdf.gr import MeasuredPdf
 from hpcpdf.pdf.grids import Grid, extended_grid
 from hpcpdf.pdf.least_squares import Problem, solve
 from hpcpdf.pdf.metrics import bic, independent_points, pearson, rw
 from hpcpdf.pdf.params import B_PER_U, PdfParams
 from hpcpdf.pdf.scattering import scattering_factors
-from hpcpdf.pdf.small_angle import effective_qmin
 
 Array = NDArray[np.float64]
 Structure = ArrayLike | Atoms
 
-BOUNDS = {"zoom": (0.9, 1.1), "biso": (0.04, 4.7), "qdamp": (0.01, 0.08), "delta2": (0.0, 6.0)}
-"""Limits of the refined parameters; Å², 1/Å, Å²."""
-
 OWN_BISO = ("the atoms' own Biso are not used: one is fitted for all",)
-
-_OF_INSTRUMENT = ("qdamp", "qbroad")
 
 DEFAULT = ("zoom", "biso", "qdamp", "delta2")
 """What is refined unless said otherwise."""
@@ -42,16 +37,6 @@ _STARTS = 3
 _CHUNK = 32
 _OWN_GRID, _SHARED_GRID = 1e-3, 1e-2
 """R_w that fits are good to, on the Q grid of the fitted Biso and on another: what lies below asks for no parameter."""
-
-
-class Resolution(Protocol):
-    """What is known of an instrument, 1/Å; `hpcpdf.Instrument` is one."""
-
-    @property
-    def qdamp(self) -> float: ...
-
-    @property
-    def qbroad(self) -> float: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +57,8 @@ class FitResult:
         With these, ``simulate_pdf`` of the stretched cluster gives `g_calc`.
     n_parameters : int
         How many were fitted: the scale and what was refined, without a delta2 that was not worth it.
+    delta1, qbroad : float
+        Å and 1/Å; those of `params`.
     notes : tuple of str
         What was assumed.
     """
@@ -89,6 +76,14 @@ class FitResult:
     params: PdfParams
     n_parameters: int
     notes: tuple[str, ...] = ()
+
+    @property
+    def delta1(self) -> float:
+        return self.params.delta1
+
+    @property
+    def qbroad(self) -> float:
+        return self.params.qbroad
 
 
 def fit_pdf(
@@ -121,7 +116,9 @@ def fit_pdf(
     r_range
         Å, both ends included.
     refine
-        Any of zoom (0.9–1.1), biso (0.04–4.7 Å²), qdamp (0.01–0.08 1/Å), delta2 (0–6 Å²; 0 unless the data ask for it).
+        Any of zoom (0.9–1.1), biso (0.04–4.7 Å²), qdamp (0.01–0.08 1/Å), delta2 (0–6 Å²; 0 unless the data ask for it),
+        and, on request, delta1 (0–3 Å) and qbroad (0–0.2 1/Å). delta1 and delta2 can hardly be told apart, and a qbroad
+        is better taken from a standard (`hpcpdf.calibrate`).
     params
         Values of what is not refined, and of what the file does not say; its grid is ignored.
         Default: ``PdfParams()``.
@@ -175,13 +172,13 @@ class PdfFitter:
         params: PdfParams | None = None,
         instrument: Resolution | None = None,
     ) -> None:
-        self.refine = tuple(name for name in _names(refine) if instrument is None or name not in _OF_INSTRUMENT)
+        self.refine = tuple(name for name in names_of(refine) if instrument is None or name not in OF_INSTRUMENT)
         low, high = float(r_range[0]), float(r_range[1])
         if not 0.0 <= low < high:
             raise ConfigError(f"r_range = ({low:g}, {high:g}): expected 0 <= low < high")
         part = pdf.between(low, high)
         self.r, self.g_obs = np.array(part.r), np.array(part.g)
-        self.params, notes = _start(pdf, params or PdfParams(), self.refine, instrument)
+        self.params, notes = start_of(pdf, params or PdfParams(), self.refine, instrument)
         step = part.rstep
         if part.r[0] > low + step:
             notes.append(f"fitted from {part.r[0]:g} Å: the data begin there")
@@ -256,7 +253,7 @@ class PdfFitter:
         self, items: Sequence[Histogram], weights: Sequence[Array], grid: FitGrid, params: PdfParams, correlated: bool
     ) -> SmoothModel | CorrelatedModel:
         """The model for clusters with a delta2 (`correlated`) or without."""
-        if correlated or params.delta1 or params.qbroad:
+        if correlated or params.delta1 or params.qbroad or any(name in ON_REQUEST for name in self.refine):
             return CorrelatedModel(items, weights, grid.q, grid.qstep, params.delta1, params.qbroad)
         return SmoothModel(items, weights, grid.q, BOUNDS["zoom"][1])
 
@@ -268,11 +265,13 @@ class PdfFitter:
         weights = [_pair_weights(item, grid.q, params) for item in items]
         if start is None:
             start = self._search(SmoothModel(items, weights, grid.q, BOUNDS["zoom"][1]), grid, len(items), params)
+            wanted = {name: np.full(len(items), getattr(params, name)) for name in ON_REQUEST if name in self.refine}
+            start = replace(start, **wanted)
         members = np.arange(len(items))
 
         def best(names: Sequence[str], begin: Values, correlated: bool) -> tuple[Values, Array]:
             model = self._model(items, weights, grid, params, correlated)
-            return solve(Problem(model, grid, self.g_obs, names, BOUNDS), begin, members)
+            return solve(Problem(model, grid, self.g_obs, names, LIMITS), begin, members)
 
         if "delta2" not in self.refine:
             return best(self.refine, start, bool(params.delta2))[0].split()
@@ -292,7 +291,7 @@ class PdfFitter:
         stride = max(1, int(0.5 * np.pi / params.qmax / np.median(np.diff(self.r))))
         thin, g = grid.every(stride), self.g_obs[::stride]
         values, owners = self._starts(model, thin, g, count, params)
-        names = [name for name in self.refine if name != "delta2"]
+        names = [name for name in self.refine if name not in ("delta2", *ON_REQUEST)]
         return solve(Problem(model, thin, g, names, BOUNDS), values, owners)[0]
 
     def _starts(
@@ -328,9 +327,9 @@ class PdfFitter:
         notes = [*self.notes, *more]
         for name in self.refine:
             value = getattr(fitted, name) if name != "zoom" else float(values.zoom[0])
-            low, high = BOUNDS[name]
+            low, high = LIMITS[name]
             # A delta2 of 0 is a finding, not a limit.
-            if min(value - low, high - value) < 1e-6 * (high - low) and (name, value) != ("delta2", 0.0):
+            if min(value - low, high - value) < 1e-6 * (high - low) and (name == "qdamp" or value != 0.0):
                 notes.append(f"{name} is at its limit {value:.3g}")
         return FitResult(
             rw=float(rw(self.g_obs, g)),
@@ -349,47 +348,6 @@ class PdfFitter:
         )
 
 
-def _names(refine: Sequence[str]) -> tuple[str, ...]:
-    names = (refine,) if isinstance(refine, str) else tuple(refine)
-    for name in names:
-        if name not in (*BOUNDS, "scale"):
-            raise ConfigError(
-                f"refine: unknown parameter {name!r}; known: {', '.join(BOUNDS)} (scale is always fitted)"
-            )
-    return tuple(name for name in BOUNDS if name in names)
-
-
-def _start(
-    pdf: MeasuredPdf, given: PdfParams, refine: Sequence[str], instrument: Resolution | None
-) -> tuple[PdfParams, list[str]]:
-    """Parameters that the fit begins with: the file's where it has them."""
-    notes = []
-    known: dict[str, float] = {}
-    known["qmin"], note = effective_qmin(pdf, given.qmin)
-    notes += [note] if note else []
-    if pdf.qmax is None:
-        notes.append(f"the file does not say qmax: {given.qmax:g} 1/Å is taken")
-    else:
-        known["qmax"] = pdf.qmax
-    for name in _OF_INSTRUMENT:
-        stated = pdf.parameter(name)
-        if instrument is not None:
-            own = known[name] = float(getattr(instrument, name))
-            other = stated is not None and abs(stated - own) > 1e-3 * own
-            notes.append(f"{name} = {own:.4g} 1/Å from the instrument" + (f", not {stated:g}" if other else ""))
-        elif stated is not None and stated >= 0.0:
-            known[name] = stated
-            notes.append(f"{name} = {stated:g} 1/Å from the file" + (" to begin with" if name in refine else ""))
-    for name in refine:
-        if name != "zoom":
-            low, high = BOUNDS[name]
-            known[name] = float(np.clip(known.get(name, getattr(given, name)), low, high))
-    step = pdf.rstep
-    return replace(
-        given, rmin=0.0, rstep=step, rmax=float(pdf.r[-1]) + step, scale=1.0, radiation=pdf.radiation, **known
-    ), notes
-
-
 def _values(zoom: Array, biso: ArrayLike, params: PdfParams) -> Values:
     shape = zoom.shape
     return Values(
@@ -406,6 +364,8 @@ def _with(params: PdfParams, values: Values) -> PdfParams:
         biso=float(values.uiso[0]) * B_PER_U,
         qdamp=float(values.qdamp[0]),
         delta2=float(values.delta2[0]),
+        delta1=params.delta1 if values.delta1 is None else float(values.delta1[0]),
+        qbroad=params.qbroad if values.qbroad is None else float(values.qbroad[0]),
     )
 
 

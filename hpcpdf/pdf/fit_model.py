@@ -1,4 +1,4 @@
-"""G(r) of many clusters as a smooth function of zoom, Biso, Qdamp and delta2, with derivatives, for fitting.
+"""G(r) of many clusters as a smooth function of zoom, Biso, Qdamp and widths, with derivatives, for fitting.
 
 For a common Biso and no correlated motion, the Debye sum of a cluster stretched by z is
 
@@ -36,6 +36,9 @@ _EQUAL = 1e-5
 
 _COINCIDENT = 1.5e-8
 """Atoms closer than this, Å, scatter no oscillation, as in the reference formulas."""
+
+_FLAT = 1e-3
+"""1/Å. At a qbroad of 0 there is no slope, though its square may want to grow: that at this qbroad tells."""
 
 _POINTS = 8
 _PHASE = 0.35
@@ -173,16 +176,22 @@ class FitGrid:
 
 @dataclass(frozen=True)
 class Values:
-    """Parameters of B clusters, each (B,): zoom, U = Biso / 8π² (Å²), qdamp (1/Å), delta2 (Å²)."""
+    """Parameters of B clusters, each (B,): zoom, U = Biso / 8π² (Å²), qdamp (1/Å), delta2 (Å²).
+
+    delta1 (Å) and qbroad (1/Å) are those of the model where they are None.
+    """
 
     zoom: Array
     uiso: Array
     qdamp: Array
     delta2: Array
+    delta1: Array | None = None
+    qbroad: Array | None = None
 
     def take(self, rows: NDArray[np.int64]) -> Values:
         """Those of some clusters."""
-        return Values(self.zoom[rows], self.uiso[rows], self.qdamp[rows], self.delta2[rows])
+        delta1, qbroad = (None if value is None else value[rows] for value in (self.delta1, self.qbroad))
+        return Values(self.zoom[rows], self.uiso[rows], self.qdamp[rows], self.delta2[rows], delta1, qbroad)
 
     def split(self) -> list[Values]:
         """One cluster each."""
@@ -264,7 +273,7 @@ class CorrelatedModel:
         Consecutive multiples of `qstep`, 1/Å.
     qstep : float
     delta1, qbroad : float
-        Å, 1/Å.
+        Å, 1/Å; where `Values` do not say them.
     """
 
     histograms: Sequence[Histogram]
@@ -274,30 +283,44 @@ class CorrelatedModel:
     delta1: float
     qbroad: float
 
-    def evaluate(self, values: Values, members: NDArray[np.int64]) -> tuple[Array, Array, Array, Array]:
-        """F and its derivatives with respect to zoom, U and delta2; each (b, K)."""
-        out = np.zeros((4, len(members), self.q.size))
-        for b, owner in enumerate(members):
-            out[:, b] = self._one(int(owner), values.zoom[b], values.uiso[b], values.delta2[b])
-        return out[0], out[1], out[2], out[3]
+    def evaluate(self, values: Values, members: NDArray[np.int64]) -> tuple[Array, ...]:
+        """F and its derivatives with respect to zoom, U and delta2, and to delta1 and qbroad if `values` hold one.
 
-    def _one(self, owner: int, zoom: float, uiso: float, delta2: float) -> Array:
+        Each is (b, K).
+        """
+        more = values.delta1 is not None or values.qbroad is not None
+        out = np.zeros((6 if more else 4, len(members), self.q.size))
+        for b, owner in enumerate(members):
+            delta1 = self.delta1 if values.delta1 is None else values.delta1[b]
+            qbroad = self.qbroad if values.qbroad is None else values.qbroad[b]
+            out[:, b] = self._one(
+                int(owner), values.zoom[b], values.uiso[b], values.delta2[b], delta1, qbroad, more=more
+            )
+        return tuple(out)
+
+    def _one(
+        self, owner: int, zoom: float, uiso: float, delta2: float, delta1: float, qbroad: float, *, more: bool
+    ) -> Array:
         item, weights = self.histograms[owner], self.weights[owner]
         d = item.distances * zoom
-        ratio = 1.0 - self.delta1 / d - delta2 / d**2 + (self.qbroad * d) ** 2
+        ratio = 1.0 - delta1 / d - delta2 / d**2 + (qbroad * d) ** 2
         # A width that the formula makes imaginary is none at all.
         open_ = ratio > 0.0
-        ratio_zoom = np.where(open_, self.delta1 / d + 2.0 * delta2 / d**2 + 2.0 * (self.qbroad * d) ** 2, 0.0) / zoom
+        ratio_zoom = np.where(open_, delta1 / d + 2.0 * delta2 / d**2 + 2.0 * (qbroad * d) ** 2, 0.0) / zoom
         ratio = np.where(open_, ratio, 0.0)
         first = round(self.q[0] / self.qstep)
         sine, cosine = _core.wave_tables(
             d, self.qstep**2 * uiso * ratio, self.qstep, first + self.q.size, thread_count(None)
         )
-        by = np.stack([np.ones_like(d), ratio, ratio_zoom, open_ / d**2])
-        # (P, 4, K): all sums over distances in one product.
-        sums = (item.amounts_at[:, None] * by).reshape(4 * len(weights), d.size) @ sine[:, first:]
-        plain, by_ratio, by_zoom, by_square = sums.reshape(len(weights), 4, -1).transpose(1, 0, 2)
+        rows = [np.ones_like(d), ratio, ratio_zoom, open_ / d**2]
+        if more:
+            rows += [open_ / d, open_ * -2.0 * max(qbroad, _FLAT) * d**2]
+        by = np.stack(rows)
+        # (P, 4 or 6, K): all sums over distances in one product.
+        sums = (item.amounts_at[:, None] * by).reshape(len(by) * len(weights), d.size) @ sine[:, first:]
+        plain, by_ratio, by_zoom, *by_width = sums.reshape(len(weights), len(by), -1).transpose(1, 0, 2)
         stretched = self.q * (item.amounts_at @ cosine[:, first:])
         q2 = self.q**2
-        parts = (plain, (stretched - plain) / zoom - uiso * q2 * by_zoom, -q2 * by_ratio, uiso * q2 * by_square)
+        parts = [plain, (stretched - plain) / zoom - uiso * q2 * by_zoom, -q2 * by_ratio]
+        parts += [uiso * q2 * part for part in by_width]
         return np.stack([np.sum(weights * part, axis=0) for part in parts])

@@ -14,7 +14,9 @@ from hpcpdf.pdf.params import B_PER_U
 
 Array = NDArray[np.float64]
 
-_FIELDS = {"zoom": ("zoom", 1.0), "biso": ("uiso", B_PER_U), "qdamp": ("qdamp", 1.0), "delta2": ("delta2", 1.0)}
+_FIELDS = {"zoom": ("zoom", 1.0), "biso": ("uiso", B_PER_U)} | {
+    name: (name, 1.0) for name in ("qdamp", "delta2", "delta1", "qbroad")
+}
 """Parameter -> field of `Values`, and how many of the parameter's unit one of the field's is."""
 
 _MAX_STEPS = 60
@@ -27,7 +29,7 @@ class Model(Protocol):
     """F(Q) of clusters as a function of their parameters."""
 
     def evaluate(self, values: Values, members: NDArray[np.int64]) -> tuple[Array, ...]:
-        """F and its derivatives with respect to zoom, U and, where it is refined, delta2; each (b, K)."""
+        """F and its derivatives with respect to zoom, U and, where refined, delta2, delta1 and qbroad; each (b, K)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +79,7 @@ class Problem:
             if name == "qdamp":
                 columns.append(-values.qdamp[:, None] * self.grid.r**2 * g)
             else:
-                order = {"zoom": 1, "biso": 2, "delta2": 3}[name]
+                order = {"zoom": 1, "biso": 2, "delta2": 3, "delta1": 4, "qbroad": 5}[name]
                 columns.append(envelope * (f[order] @ self.grid.sine) / _FIELDS[name][1])
         d = np.stack(columns, axis=1)
         power = np.einsum("br,br->b", g, g)

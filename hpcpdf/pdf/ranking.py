@@ -14,7 +14,7 @@ form, and z₀ follows the zoom, so that nothing is left of a grid of starting v
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from hpcpdf import _core
 from hpcpdf.pdf.fit import BOUNDS, PdfFitter
 from hpcpdf.pdf.fit_model import FitGrid, Values
+from hpcpdf.pdf.fit_start import ON_REQUEST
 from hpcpdf.pdf.grids import extended_grid
 from hpcpdf.pdf.kernel import Positions
 from hpcpdf.pdf.least_squares import Problem, solve
@@ -62,7 +63,7 @@ _SHORTEST = 1.6
 _GOOD_TO = 1e-2
 """R_w that fits are good to: what lies below asks for no delta2."""
 _CHUNK = 128
-_FIELDS = tuple(field.name for field in fields(Values))
+_FIELDS = ("zoom", "uiso", "qdamp", "delta2")
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def rank(fitter: PdfFitter, structures: Sequence[Floats], n_threads: int | None 
     Parameters
     ----------
     fitter
-        The PDF, its range and what is refined.
+        The PDF, its range and what is refined; delta1 and qbroad stay as they are.
     structures
         (n, 3) positions of one element, Å; at least one atom each.
     n_threads
@@ -121,6 +122,7 @@ class _Batch:
 
     def __init__(self, fitter: PdfFitter, structures: Sequence[Floats], n_threads: int) -> None:
         self.fitter, params = fitter, fitter.params
+        self.refine = tuple(name for name in fitter.refine if name not in ON_REQUEST)
         self.step = 2.0 ** np.floor(np.log2(_PHASE / params.qmax))
         box = max(float(np.linalg.norm(np.ptp(x, axis=0))) for x in structures)
         batch = Positions.of(structures)
@@ -152,7 +154,7 @@ class _Batch:
 
     def best(self) -> Floats:
         """R_w, zoom, Biso, qdamp and delta2 of each; (5, B)."""
-        refine, count = self.fitter.refine, len(self.counts)
+        refine, count = self.refine, len(self.counts)
         start, owner = self._look()
         if "delta2" not in refine:
             values, misfit = self._descend(refine, start, owner)
@@ -169,7 +171,7 @@ class _Batch:
 
     def _look(self) -> tuple[Values, Ints]:
         """Zoom and Biso to begin with, from the first peaks; several for a structure, and whose they are."""
-        params, refine = self.params, self.fitter.refine
+        params, refine = self.params, self.refine
         low, high = BOUNDS["zoom"]
         end = max(_NEAR, self.grid.r[0] + 5.0)
         zooms = np.ones(1)

@@ -70,7 +70,7 @@ def test_models_are_the_debye_equation(positions):
         np.testing.assert_allclose(correlated[b], expected, atol=3e-6 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("kind", ["smooth", "correlated"])
+@pytest.mark.parametrize("kind", ["smooth", "correlated", "all"])
 def test_derivatives_are_those_of_finite_differences(kind):
     q = np.arange(3, 153) * 0.17
     item = histogram(PT.positions, ["Pt"] * len(PT))
@@ -79,11 +79,13 @@ def test_derivatives_are_those_of_finite_differences(kind):
     model = smooth if kind == "smooth" else CorrelatedModel([item], [ones], q, 0.17, 0.0, 0.01)
     member = np.zeros(1, dtype=np.int64)
     x = {"zoom": 1.013, "uiso": 0.008, "qdamp": 0.03, "delta2": 2.0}
+    x |= {"delta1": 0.4, "qbroad": 0.03} if kind == "all" else {}
 
     def f(**changed):
         return model.evaluate(Values(**{k: np.array([v]) for k, v in {**x, **changed}.items()}), member)
 
-    for order, name in enumerate(["zoom", "uiso", "delta2"][: 2 if kind == "smooth" else 3], start=1):
+    names = ["zoom", "uiso", "delta2", "delta1", "qbroad"]
+    for order, name in enumerate(names[: {"smooth": 2, "correlated": 3, "all": 5}[kind]], start=1):
         h = 1e-5 * x[name]
         numeric = (f(**{name: x[name] + h})[0] - f(**{name: x[name] - h})[0]) / (2.0 * h)
         np.testing.assert_allclose(f()[order], numeric, atol=2e-5 * np.abs(numeric).max())
@@ -357,3 +359,39 @@ def test_measured_platinum_asks_for_correlated_motion():
     assert fit.rw < 0.11 < 0.15 < without.rw
     assert 3.0 < fit.delta2 < 4.5
     assert fit.biso > 1.1 * without.biso
+
+
+@pytest.mark.parametrize(
+    ("truth", "names"),
+    [
+        ({"qbroad": 0.03}, ("qbroad",)),
+        ({"delta1": 0.8}, ("delta1",)),
+        ({"qbroad": 0.05, "delta2": 2.0}, ("delta2", "qbroad")),
+        ({"delta1": 0.5, "delta2": 1.0, "qbroad": 0.04}, ("delta1", "delta2", "qbroad")),
+    ],
+)
+def test_widths_are_refined_on_request(truth, names):
+    params = replace(FINE, **truth)
+    fit = fit_pdf(stretched(PT, 0.98), measured(PT, params), refine=("zoom", "biso", "qdamp", *names))
+    assert fit.rw < 1e-4
+    assert fit.zoom == pytest.approx(1.0 / 0.98, abs=1e-5)
+    assert (fit.biso, fit.qdamp) == pytest.approx((params.biso, params.qdamp), rel=2e-2)
+    for name in names:
+        assert getattr(fit, name) == pytest.approx(truth[name], rel=0.05)
+    assert fit.n_parameters == 4 + len(names)
+    found = simulate_pdf(stretched(PT, 0.98 * fit.zoom).positions, replace(fit.params, rmin=0.0), n_threads=1)
+    np.testing.assert_allclose(np.interp(fit.r, *found), fit.g_calc, atol=1e-4 * np.abs(fit.g_calc).max())
+
+
+def test_a_width_that_is_not_there_is_found_to_be_none():
+    fit = fit_pdf(PT, measured(PT, FINE), refine=("zoom", "biso", "qdamp", "delta1", "qbroad"))
+    assert fit.rw < 1e-4
+    assert (fit.delta1, fit.qbroad) == pytest.approx((0.0, 0.0), abs=3e-3)
+    assert fit.notes == ()
+
+
+def test_what_is_not_named_stays_as_it_is_given():
+    given = PdfParams(delta1=0.7, qbroad=0.02)
+    fit = fit_pdf(PT, measured(PT, replace(FINE, delta1=0.7, qbroad=0.02)), params=given)
+    assert fit.rw < 1e-4
+    assert (fit.delta1, fit.qbroad, fit.delta2) == (0.7, 0.02, 0.0)
