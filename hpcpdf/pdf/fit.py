@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from ase import Atoms
@@ -11,16 +12,25 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.distance import pdist
 
 from hpcpdf.errors import ConfigError
+from hpcpdf.pdf.background import Background, check_terms, terms_below
 from hpcpdf.pdf.clusters import as_clusters
-from hpcpdf.pdf.fit_model import CorrelatedModel, FitGrid, Histogram, SmoothModel, Values, histogram
+from hpcpdf.pdf.fit_model import CorrelatedModel, FitGrid, Histogram, SmoothModel, Values, histogram, pair_weights
 from hpcpdf.pdf.fit_start import BOUNDS as BOUNDS
-from hpcpdf.pdf.fit_start import LIMITS, OF_INSTRUMENT, ON_REQUEST, Resolution, names_of, start_of
+from hpcpdf.pdf.fit_start import (
+    LIMITS,
+    OF_INSTRUMENT,
+    ON_REQUEST,
+    Resolution,
+    names_of,
+    start_of,
+    values_at,
+    with_values,
+)
 from hpcpdf.pdf.gr import MeasuredPdf
 from hpcpdf.pdf.grids import Grid, extended_grid
 from hpcpdf.pdf.least_squares import Problem, solve
 from hpcpdf.pdf.metrics import bic, independent_points, pearson, rw
-from hpcpdf.pdf.params import B_PER_U, PdfParams
-from hpcpdf.pdf.scattering import scattering_factors
+from hpcpdf.pdf.params import PdfParams
 
 Array = NDArray[np.float64]
 Structure = ArrayLike | Atoms
@@ -59,6 +69,10 @@ class FitResult:
         How many were fitted: the scale and what was refined, without a delta2 that was not worth it.
     delta1, qbroad : float
         Å and 1/Å; those of `params`.
+    background : (R,) array or None
+        Å⁻²; part of `g_calc`, but not of what ``simulate_pdf`` gives.
+    background_terms : int
+        Sine terms in it, each of which counts as a parameter.
     notes : tuple of str
         What was assumed.
     """
@@ -76,6 +90,8 @@ class FitResult:
     params: PdfParams
     n_parameters: int
     notes: tuple[str, ...] = ()
+    background: Array | None = None
+    background_terms: int = 0
 
     @property
     def delta1(self) -> float:
@@ -94,6 +110,7 @@ def fit_pdf(
     *,
     params: PdfParams | None = None,
     instrument: Resolution | None = None,
+    background: int | Literal["auto"] | None = None,
 ) -> FitResult:
     """Least-squares fit of a fixed cluster to a measured PDF with unit weights, as PDFgui computes R_w.
 
@@ -124,6 +141,9 @@ def fit_pdf(
         Default: ``PdfParams()``.
     instrument
         As from `hpcpdf.calibrate`: its qdamp and qbroad are used, whatever the file or `params` say, and not refined.
+    background
+        How many sine terms of low frequency, below qmin, are fitted besides (`hpcpdf.pdf.background`). ``"auto"``: as
+        many as the Bayesian information criterion asks for, which counts each as a parameter; often none.
 
     Returns
     -------
@@ -137,7 +157,7 @@ def fit_pdf(
         If the data have fewer than 10 points in the range.
     """
     fitter = PdfFitter(pdf, r_range, refine, params=params, instrument=instrument)
-    return fitter.fit_exactly(atoms)
+    return fitter.fit_exactly(atoms, background)
 
 
 def fit_many(
@@ -203,19 +223,28 @@ class PdfFitter:
                     results[i] = self._result(items[i][0], values, params)
         return [result for result in results if result is not None]
 
-    def fit_exactly(self, structure: Structure) -> FitResult:
+    def fit_exactly(self, structure: Structure, background: int | Literal["auto"] | None = None) -> FitResult:
         """Fit on the Q grid that belongs to the fitted Biso, so that `simulate_pdf` gives the same curve."""
+        check_terms(background, self.r, self.params.qmin)
         item, longest = self._histogram(structure)
         params = replace(self.params, rmax=self._rmax(longest))
         more = OWN_BISO if isinstance(structure, Atoms) and "biso" in structure.arrays else ()
-        values = self._fit([item], params, _OWN_GRID)[0]
+        most = terms_below(self.r, self.params.qmin)
+        counts = range(most + 1) if background == "auto" else (background or 0,)
+        fits = [self._on_its_grid(item, params, more, Background(self.r, k) if k else None) for k in counts]
+        return min(fits, key=lambda fit: self.bic(fit.rw, fit.n_parameters))
+
+    def _on_its_grid(
+        self, item: Histogram, params: PdfParams, more: tuple[str, ...], background: Background | None
+    ) -> FitResult:
+        values = self._fit([item], params, _OWN_GRID, background=background)[0]
         for _ in range(3):
-            fitted = _with(params, values)
+            fitted = with_values(params, values)
             if extended_grid(fitted, fitted.uiso) == extended_grid(params, params.uiso):
                 break
             params = fitted
-            values = self._fit([item], params, _OWN_GRID, start=values)[0]
-        return self._result(item, values, _with(params, values), more)
+            values = self._fit([item], params, _OWN_GRID, start=values, background=background)[0]
+        return self._result(item, values, with_values(params, values), more, background)
 
     def bic(self, rw: float, n_parameters: int) -> float:
         """Bayesian information criterion of a description of this PDF; the lowest of several is the best.
@@ -258,20 +287,26 @@ class PdfFitter:
         return SmoothModel(items, weights, grid.q, BOUNDS["zoom"][1])
 
     def _fit(
-        self, items: Sequence[Histogram], params: PdfParams, good_to: float, start: Values | None = None
+        self,
+        items: Sequence[Histogram],
+        params: PdfParams,
+        good_to: float,
+        start: Values | None = None,
+        background: Background | None = None,
     ) -> list[Values]:
         """Best values of each cluster, from a grid on which R_w is `good_to` this."""
         grid = self._grid(params)
-        weights = [_pair_weights(item, grid.q, params) for item in items]
+        weights = [pair_weights(item, grid.q, params.radiation) for item in items]
         if start is None:
             start = self._search(SmoothModel(items, weights, grid.q, BOUNDS["zoom"][1]), grid, len(items), params)
             wanted = {name: np.full(len(items), getattr(params, name)) for name in ON_REQUEST if name in self.refine}
             start = replace(start, **wanted)
         members = np.arange(len(items))
+        g_obs = self.g_obs if background is None else background.without(self.g_obs)
 
         def best(names: Sequence[str], begin: Values, correlated: bool) -> tuple[Values, Array]:
             model = self._model(items, weights, grid, params, correlated)
-            return solve(Problem(model, grid, self.g_obs, names, LIMITS), begin, members)
+            return solve(Problem(model, grid, g_obs, names, LIMITS, background), begin, members)
 
         if "delta2" not in self.refine:
             return best(self.refine, start, bool(params.delta2))[0].split()
@@ -303,7 +338,7 @@ class PdfFitter:
         members = np.repeat(np.arange(count), zooms.size)
         misfit = np.empty((bisos.size, count, zooms.size))
         for k, biso in enumerate(bisos):
-            values = _values(np.tile(zooms, count), biso, params)
+            values = values_at(np.tile(zooms, count), biso, params)
             trial = Problem(model, grid, g_obs, (), {}).misfit(values, members)
             misfit[k] = trial.reshape(count, zooms.size)
         best = misfit.min(axis=0)
@@ -315,16 +350,28 @@ class PdfFitter:
         real = np.isfinite(minima[owner, choice])
         owner, choice = owner[real], choice[real]
         biso = bisos[np.argmin(misfit[:, owner, choice], axis=0)]
-        return _values(zooms[choice], biso, params), owner
+        return values_at(zooms[choice], biso, params), owner
 
-    def _result(self, item: Histogram, values: Values, params: PdfParams, more: tuple[str, ...] = ()) -> FitResult:
+    def _result(
+        self,
+        item: Histogram,
+        values: Values,
+        params: PdfParams,
+        more: tuple[str, ...] = (),
+        background: Background | None = None,
+    ) -> FitResult:
         grid = self._grid(params)
-        weights = [_pair_weights(item, grid.q, params)]
+        weights = [pair_weights(item, grid.q, params.radiation)]
         model = self._model([item], weights, grid, params, bool(values.delta2[0]))
-        problem = Problem(model, grid, self.g_obs, (), {})
-        g, scale = problem.curve(values)
-        fitted = replace(_with(params, values), scale=float(scale))
+        g_obs = self.g_obs if background is None else background.without(self.g_obs)
+        g, scale = Problem(model, grid, g_obs, (), {}, background).curve(values)
+        below = None if background is None else background.of(self.g_obs - g)
+        g = g if below is None else g + below
+        fitted = replace(with_values(params, values), scale=float(scale))
         notes = [*self.notes, *more]
+        terms = 0 if background is None else background.terms
+        if terms:
+            notes.append(f"a background of {terms} sine terms is fitted, at the price of as many parameters")
         for name in self.refine:
             value = getattr(fitted, name) if name != "zoom" else float(values.zoom[0])
             low, high = LIMITS[name]
@@ -343,37 +390,8 @@ class PdfFitter:
             g_obs=self.g_obs,
             g_calc=g,
             params=fitted,
-            n_parameters=1 + len(self.refine) - ("delta2" in self.refine and fitted.delta2 == 0.0),
+            n_parameters=1 + len(self.refine) - ("delta2" in self.refine and fitted.delta2 == 0.0) + terms,
             notes=tuple(notes),
+            background=below,
+            background_terms=terms,
         )
-
-
-def _values(zoom: Array, biso: ArrayLike, params: PdfParams) -> Values:
-    shape = zoom.shape
-    return Values(
-        zoom=zoom,
-        uiso=np.broadcast_to(np.asarray(biso, dtype=np.float64) / B_PER_U, shape),
-        qdamp=np.full(shape, params.qdamp),
-        delta2=np.full(shape, params.delta2),
-    )
-
-
-def _with(params: PdfParams, values: Values) -> PdfParams:
-    return replace(
-        params,
-        biso=float(values.uiso[0]) * B_PER_U,
-        qdamp=float(values.qdamp[0]),
-        delta2=float(values.delta2[0]),
-        delta1=params.delta1 if values.delta1 is None else float(values.delta1[0]),
-        qbroad=params.qbroad if values.qbroad is None else float(values.qbroad[0]),
-    )
-
-
-def _pair_weights(item: Histogram, q: Array, params: PdfParams) -> Array:
-    """f_a f_b / <f>² for each pair of elements; (P, K). For one element the factors cancel."""
-    if len(item.amounts) == 1:
-        return np.ones((1, q.size))
-    f = {symbol: scattering_factors(symbol, q, params.radiation) for symbol in item.amounts}
-    total = sum(item.amounts.values())
-    mean = np.sum([f[symbol] * count for symbol, count in item.amounts.items()], axis=0) / total
-    return np.array([f[a] * f[b] / mean**2 for a, b in item.pairs])

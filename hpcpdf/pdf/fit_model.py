@@ -24,6 +24,8 @@ from scipy.spatial.distance import cdist, pdist
 
 from hpcpdf import _core
 from hpcpdf.pdf.kernel import Positions
+from hpcpdf.pdf.params import Radiation
+from hpcpdf.pdf.scattering import scattering_factors
 from hpcpdf.pdf.simulate import thread_count
 
 Array = NDArray[np.float64]
@@ -143,6 +145,16 @@ def _spread(parts: Sequence[Array], places: Sequence[tuple[int, int]], length: i
         if a != b:
             rows[k] -= within[a] + within[b]
     return rows
+
+
+def pair_weights(item: Histogram, q: Array, radiation: Radiation) -> Array:
+    """f_a f_b / <f>² for each pair of elements; (P, K). For one element the factors cancel."""
+    if len(item.amounts) == 1:
+        return np.ones((1, q.size))
+    f = {symbol: scattering_factors(symbol, q, radiation) for symbol in item.amounts}
+    total = sum(item.amounts.values())
+    mean = np.sum([f[symbol] * count for symbol, count in item.amounts.items()], axis=0) / total
+    return np.array([f[a] * f[b] / mean**2 for a, b in item.pairs])
 
 
 @dataclass(frozen=True, eq=False)

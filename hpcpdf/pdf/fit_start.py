@@ -7,11 +7,15 @@ from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from hpcpdf.errors import ConfigError
+from hpcpdf.pdf.fit_model import Values
 from hpcpdf.pdf.gr import MeasuredPdf
-from hpcpdf.pdf.params import PdfParams
+from hpcpdf.pdf.params import B_PER_U, PdfParams
 from hpcpdf.pdf.small_angle import effective_qmin
+
+Array = NDArray[np.float64]
 
 BOUNDS = {"zoom": (0.9, 1.1), "biso": (0.04, 4.7), "qdamp": (0.01, 0.08), "delta2": (0.0, 6.0)}
 """Limits of the refined parameters; Å², 1/Å, Å²."""
@@ -76,3 +80,26 @@ def start_of(
     return replace(
         given, rmin=0.0, rstep=step, rmax=float(pdf.r[-1]) + step, scale=1.0, radiation=pdf.radiation, **known
     ), notes
+
+
+def values_at(zoom: Array, biso: ArrayLike, params: PdfParams) -> Values:
+    """Values with these zooms (B,) and Biso, all else as in `params`."""
+    shape = zoom.shape
+    return Values(
+        zoom=zoom,
+        uiso=np.broadcast_to(np.asarray(biso, dtype=np.float64) / B_PER_U, shape),
+        qdamp=np.full(shape, params.qdamp),
+        delta2=np.full(shape, params.delta2),
+    )
+
+
+def with_values(params: PdfParams, values: Values) -> PdfParams:
+    """`params` with the values of the first cluster."""
+    return replace(
+        params,
+        biso=float(values.uiso[0]) * B_PER_U,
+        qdamp=float(values.qdamp[0]),
+        delta2=float(values.delta2[0]),
+        delta1=params.delta1 if values.delta1 is None else float(values.delta1[0]),
+        qbroad=params.qbroad if values.qbroad is None else float(values.qbroad[0]),
+    )

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcpdf.pdf.background import Background
 from hpcpdf.pdf.fit_model import FitGrid, Values
 from hpcpdf.pdf.params import B_PER_U
 
@@ -34,7 +35,7 @@ class Model(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """Least squares of s G(r; values) to `g_obs`, minimised over s >= 0 in closed form.
+    """Least squares of s G(r; values) to `g_obs`, minimised over s >= 0, and over a background, in closed form.
 
     Parameters
     ----------
@@ -43,11 +44,13 @@ class Problem:
     grid
         r and the sine sum.
     g_obs : (R,) array
-        Å⁻².
+        Å⁻²; without what the background can tell of it, where there is one.
     refine
         Names of the free parameters.
     bounds
         Their limits.
+    background
+        Taken out of the model, too.
     """
 
     model: Model
@@ -55,18 +58,20 @@ class Problem:
     g_obs: Array
     refine: Sequence[str]
     bounds: Mapping[str, tuple[float, float]]
+    background: Background | None = None
 
     def misfit(self, values: Values, members: NDArray[np.int64]) -> Array:
         """Σ (G_obs − s G)² at the best s; (b,)."""
-        g = self._envelope(values) * (self.model.evaluate(values, members)[0] @ self.grid.sine)
+        g = self._flat(self._envelope(values) * (self.model.evaluate(values, members)[0] @ self.grid.sine))
         return self._misfit(g @ self.g_obs, np.einsum("br,br->b", g, g))
 
     def curve(self, values: Values) -> tuple[Array, float]:
         """s G of the first cluster, (R,), and s."""
         first = self.model.evaluate(values, np.zeros(1, dtype=np.int64))[0]
         g = (self._envelope(values) * (first @ self.grid.sine))[0]
-        power = float(g @ g)
-        scale = max(float(g @ self.g_obs) / power, 0.0) if power > 0.0 else 0.0
+        flat = self._flat(g)
+        power = float(flat @ flat)
+        scale = max(float(flat @ self.g_obs) / power, 0.0) if power > 0.0 else 0.0
         return scale * g, scale
 
     def normal_equations(self, values: Values, members: NDArray[np.int64]) -> tuple[Array, Array, Array]:
@@ -81,7 +86,8 @@ class Problem:
             else:
                 order = {"zoom": 1, "biso": 2, "delta2": 3, "delta1": 4, "qbroad": 5}[name]
                 columns.append(envelope * (f[order] @ self.grid.sine) / _FIELDS[name][1])
-        d = np.stack(columns, axis=1)
+        # The derivative by qdamp is made of the whole G.
+        d, g = self._flat(np.stack(columns, axis=1)), self._flat(g)
         power = np.einsum("br,br->b", g, g)
         safe = np.where(power > 0.0, power, 1.0)
         with_obs = g @ self.g_obs
@@ -90,6 +96,9 @@ class Problem:
         matrix = np.einsum("bvr,bwr->bvw", d, d) - along[:, :, None] * along[:, None, :] / safe[:, None, None]
         right = d @ self.g_obs - along * (with_obs / safe)[:, None]
         return self._misfit(with_obs, power), scale[:, None, None] ** 2 * matrix, scale[:, None] * right
+
+    def _flat(self, g: Array) -> Array:
+        return g if self.background is None else self.background.without(g)
 
     def _envelope(self, values: Values) -> Array:
         return np.asarray(np.exp(-0.5 * (values.qdamp[:, None] * self.grid.r) ** 2))
