@@ -21,6 +21,16 @@ def debye_f(
     precision: float,
     n_threads: int,
 ) -> NDArray[np.float64]: ...
+def debye_lines(
+    distance: NDArray[np.float64],
+    count: NDArray[np.float64],
+    u: float,
+    qstep: float,
+    n_q: int,
+    delta1: float,
+    delta2: float,
+    qbroad: float,
+) -> NDArray[np.float64]: ...
 def debye_atom(
     positions: NDArray[np.float64],
     u: NDArray[np.float64],

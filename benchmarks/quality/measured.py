@@ -19,15 +19,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from scipy.spatial import ConvexHull, QhullError
-
 import hpcpdf
 from hpcpdf.lattice.shells import PdfData
 from hpcpdf.lattice.sphere import CRYSTALS, SphereFit, fit_sphere
 from hpcpdf.pdf.fit import PdfFitter
 from hpcpdf.pdf.metrics import independent_points
 from hpcpdf.reconstruct.relax import relax_surface
+from hpcpdf.reconstruct.shape import faces
 from hpcpdf.stage import provenance, write_json
 
 SAMPLES = {"JQ_S1.gr": "Pt", "Au144pMBA.gr": "Au", "Ni-bulk.gr": "Ni"}
@@ -50,18 +48,6 @@ class Row:
     numbers: int
     bic: float
     detail: str = ""
-
-
-def faces(positions: np.ndarray) -> int:
-    """Planes that bound a cluster."""
-    try:
-        planes = ConvexHull(positions).equations
-    except QhullError:  # flat
-        return 2
-    distance = np.linalg.norm(positions[:, None] - positions[None], axis=2)
-    near = float(np.min(distance[distance > 0.0]))
-    # Corners of a face that lie in one plane but for rounding belong to it.
-    return len(np.unique(np.round(planes / [1.0, 1.0, 1.0, near], 3) + 0.0, axis=0))
 
 
 def lattice(family: str) -> str:

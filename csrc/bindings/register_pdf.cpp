@@ -1,6 +1,8 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
+
 #include "clusters.hpp"
 #include "hpcpdf/debye.hpp"
 #include "hpcpdf/instruction_level.hpp"
@@ -93,6 +95,22 @@ py::tuple gather(const Doubles& positions, const Offsets& offsets, const Doubles
   return py::make_tuple(energy, gradient);
 }
 
+py::array_t<double> debye_lines(const Doubles& distance, const Doubles& count, double u, double qstep, std::size_t n_q,
+                                double delta1, double delta2, double qbroad) {
+  require(distance.ndim() == 1 && count.ndim() == 1 && count.size() == distance.size(),
+          "count: expected one value per distance");
+  hpcpdf::Lines lines;
+  lines.distance.assign(distance.data(), distance.data() + distance.size());
+  lines.count.assign(count.data(), count.data() + count.size());
+  lines.msd.assign(lines.distance.size(), 2.0 * u);
+  py::array_t<double> out(static_cast<py::ssize_t>(n_q));
+  double* result = out.mutable_data();
+  std::fill(result, result + n_q, 0.0);
+  const py::gil_scoped_release release;
+  hpcpdf::debye_sum(lines, {delta1, delta2, qbroad}, {qstep, n_q}, 0.0, nullptr, result);
+  return out;
+}
+
 py::tuple wave_tables(const Doubles& distance, const Doubles& a, double qstep, std::size_t n_q, int n_threads) {
   require(distance.ndim() == 1 && a.ndim() == 1 && a.size() == distance.size(), "a: expected one value per distance");
   const auto n = static_cast<std::size_t>(distance.size());
@@ -116,6 +134,8 @@ void register_pdf(py::module_& m) {
         arg("factors").none(true), arg("qstep"), arg("n_q"), arg("d_min"), arg("d_max"), arg("delta1"), arg("delta2"),
         arg("qbroad"), arg("precision"), arg("n_threads"),
         "F(Q_k), k = 0 ... n_q - 1, of clusters stored one after another; shape (clusters, n_q).");
+  m.def("debye_lines", &debye_lines, arg("distance"), arg("count"), arg("u"), arg("qstep"), arg("n_q"), arg("delta1"),
+        arg("delta2"), arg("qbroad"), "F(Q_k) of `count` pairs an atom at each distance; (n_q,).");
   m.def("sine_transform", &sine_transform, arg("f"), arg("qstep"), arg("k_first"), arg("r"), arg("n_threads"),
         "Sum over k >= k_first of f[b, k] sin(k qstep r_i); shape (rows, points).");
   m.def("spread", &spread, arg("positions"), arg("offsets"), arg("step"), arg("n_nodes"), arg("d_min"), arg("d_max"),

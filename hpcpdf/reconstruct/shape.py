@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
+from scipy.spatial import ConvexHull, QhullError, cKDTree
 from scipy.spatial.distance import pdist
 
 BOND_REACH = 1.2
@@ -85,3 +85,20 @@ def _diameter(positions: NDArray[np.float64]) -> float:
     known = float(np.linalg.norm(positions - positions[np.argmax(radius)], axis=1).max())
     outer = radius >= known - radius.max() - 1e-9
     return float(pdist(positions[outer]).max())
+
+
+def faces(positions: NDArray[np.float64]) -> int:
+    """Planes that bound a cluster: those of its convex hull.
+
+    Parameters
+    ----------
+    positions
+        (n, 3), in any unit.
+    """
+    try:
+        planes = ConvexHull(positions).equations
+    except (QhullError, ValueError):  # flat, or too few atoms
+        return 2
+    near = float(np.min(np.asarray(cKDTree(positions).query(positions, k=2)[0])[:, 1]))
+    # Corners of a face that lie in one plane but for rounding belong to it.
+    return len(np.unique(np.round(planes / [1.0, 1.0, 1.0, near], 3) + 0.0, axis=0))

@@ -13,6 +13,7 @@ from ase import Atoms
 from numpy.typing import ArrayLike, NDArray
 
 from hpcpdf.errors import ConfigError
+from hpcpdf.sample.sizes import Sizes
 
 Floats = NDArray[np.float64]
 
@@ -227,8 +228,9 @@ class Solution(Sequence[Candidate]):
         The word that terminal and report use (`hpcpdf.reconstruct.verdict`).
     notes : tuple of str
         What a reader should know of the whole answer.
-    sizes : object or None
-        What a spread of sizes says.
+    sizes : Sizes or None
+        What spreads of sizes and mixtures of motifs say (`hpcpdf.sample.sizes`); None where one structure leaves
+        nothing to explain.
     source, element : str
         File of the PDF, and the metal.
     settings : mapping
@@ -240,7 +242,7 @@ class Solution(Sequence[Candidate]):
     family_bounds: tuple[Bound, ...] = ()
     posterior: Posterior = field(default_factory=Posterior)
     notes: tuple[str, ...] = ()
-    sizes: object | None = None
+    sizes: Sizes | None = None
     source: str = "PDF"
     element: str = ""
     settings: Mapping[str, object] = field(default_factory=dict, repr=False)

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hpcpdf.errors import ConfigError, DataError
 from hpcpdf.reconstruct.solution import Bound, Candidate, Posterior, Sample, Solution, Verdict
+from hpcpdf.sample.sizes import Description, MotifSizes, Sizes
 from hpcpdf.stage import atomic_path
 
 JSON, ARRAYS = "solution.json", "solution.npz"
@@ -29,14 +30,13 @@ _NUMBERS = (
     "rw_before_refine", "probability", "rw_relaxed",
 )  # fmt: skip
 _CURVES = ("r", "g_obs", "g_calc")
+_SIZE_ROWS, _SIZE_CURVES = {"motifs": MotifSizes, "descriptions": Description}, ("r", "g_calc")
 
 Array = NDArray[Any]
 
 
 def write(solution: Solution, folder: Path) -> Path:
     """Write both files, each whole or not at all; the JSON names the arrays it belongs to by their digest."""
-    if solution.sizes is not None:
-        raise TypeError("a spread of sizes cannot be kept in a file")
     path = folder / JSON
     if path.exists() and _format(path) != FORMAT:
         raise ConfigError(f"{path}: is not an earlier solution; choose another folder")
@@ -51,6 +51,7 @@ def write(solution: Solution, folder: Path) -> Path:
         "settings": _plain(solution.settings),
         "bounds": [{name: _plain(value) for name, value in asdict(bound).items()} for bound in solution.family_bounds],
         "posterior": _posterior(solution.posterior, arrays),
+        "sizes": None if solution.sizes is None else _sizes(solution.sizes, arrays),
         "candidates": [_candidate(one, arrays) for one in solution.candidates],
     }
     packed = io.BytesIO()
@@ -146,6 +147,15 @@ def _posterior(posterior: Posterior, arrays: _Arrays) -> dict[str, Any]:
     }
 
 
+def _sizes(sizes: Sizes, arrays: _Arrays) -> dict[str, Any]:
+    values = {one.name: getattr(sizes, one.name) for one in fields(Sizes)}
+    return {
+        **{name: _plain(value) for name, value in values.items() if name not in (*_SIZE_ROWS, *_SIZE_CURVES)},
+        **{name: [_plain(asdict(row)) for row in values[name]] for name in _SIZE_ROWS},
+        **{name: arrays.add(values[name]) for name in _SIZE_CURVES},
+    }
+
+
 def _plain(value: Any) -> Any:
     """JSON data without a loss: numbers that JSON does not have become the text that `float` reads."""
     if isinstance(value, Mapping):
@@ -169,6 +179,7 @@ def _solution(document: Mapping[str, Any], arrays: Mapping[str, Array]) -> Solut
         family_bounds=tuple(_read_bound(item) for item in document["bounds"]),
         posterior=_read_posterior(document["posterior"], arrays),
         notes=_texts(document["notes"]),
+        sizes=_read_sizes(document.get("sizes"), arrays),
         source=str(document["source"]),
         element=str(document["element"]),
         settings={name: _settled(value) for name, value in document["settings"].items()},
@@ -190,6 +201,25 @@ def _read_candidate(item: Mapping[str, Any], arrays: Mapping[str, Array]) -> Can
         equivalents=tuple(_read_candidate(other, arrays) for other in item["equivalents"]),
         site_certainty=certainty,
     )
+
+
+def _read_sizes(item: Mapping[str, Any] | None, arrays: Mapping[str, Array]) -> Sizes | None:
+    """None also of solutions from before there were sizes."""
+    if item is None:
+        return None
+    kinds: dict[str, Callable[[Any], Any]]
+    kinds = {"sentence": str, "preferred": bool, "family": str, "label": str, "parameters": int}
+    values: dict[str, Any] = {
+        one.name: kinds.get(one.name, float)(item[one.name])
+        for one in fields(Sizes)
+        if one.name not in (*_SIZE_ROWS, *_SIZE_CURVES)
+    }
+    for name, kind in _SIZE_ROWS.items():
+        values[name] = tuple(
+            kind(**{one.name: kinds.get(one.name, float)(row[one.name]) for one in fields(kind)}) for row in item[name]
+        )
+    values |= {name: arrays[item[name]] for name in _SIZE_CURVES}
+    return Sizes(**values)
 
 
 def _read_bound(item: Mapping[str, Any]) -> Bound:

@@ -32,10 +32,11 @@ from hpcpdf.pdf.params import B_PER_U
 from hpcpdf.pdf.simulate import thread_count
 from hpcpdf.reconstruct.refine import refine_positions
 from hpcpdf.reconstruct.relax import relax_surface
-from hpcpdf.reconstruct.shape import geometry
+from hpcpdf.reconstruct.shape import faces, geometry
 from hpcpdf.reconstruct.solution import Bound, Candidate, Effort, Posterior, Sample, Solution
 from hpcpdf.reconstruct.verdict import verdict
 from hpcpdf.sample.instrument import Instrument, as_instrument
+from hpcpdf.sample.sizes import Sizes, fit_sizes
 
 if TYPE_CHECKING:
     from hpcpdf.model.base import ConditionalModel
@@ -150,6 +151,7 @@ class _Solver:
         self.notes += self.fitter.notes
         qdamp = pdf.parameter("qdamp") if instrument is None else instrument.qdamp
         known = qdamp if qdamp is not None and qdamp >= 0.0 else None
+        self.one_structure = math.inf, 0
         self.data = PdfData.thinned(self.fitter.r, self.fitter.g_obs, self.fitter.params, known)
 
     def run(
@@ -188,6 +190,7 @@ class _Solver:
         if not weighed:
             raise DataError(f"{self.pdf.source}: no particle was found that agrees with the PDF at all")
         candidates = self._candidates(weighed, top, refine)
+        sizes = self._sizes(fits)
         posterior = _posterior(weighed)
         self._notes_on_bond(weighed[0].search.widths.bond)
         word = verdict(candidates, self.pdf.qmin, self.pdf.qmax, posterior)
@@ -203,6 +206,7 @@ class _Solver:
             family_bounds=_bounds(fits, min(c.rw_before_refine for c in candidates)),
             posterior=posterior,
             notes=tuple(dict.fromkeys(self.notes)),
+            sizes=sizes,
             source=self.pdf.source,
             element=self.element,
             settings={
@@ -254,6 +258,15 @@ class _Solver:
         family = fit.family if fit.family in ("hcp", "bcc", "sc") else "fcc"
         return fit_sphere(self.data, family, fit.widths)
 
+    def _sizes(self, fits: Sequence[FamilyFit]) -> Sizes | None:
+        """Spreads of sizes and mixtures beside one structure, where that leaves something to explain."""
+        if self.one_structure[0] < _SIMULATED:
+            return None
+        sizes = fit_sizes(self.data, fits, structure=self.one_structure)
+        if sizes is not None:
+            self.tell(f"sizes: {sizes.sentence}")
+        return sizes
+
     def _notes_on_bond(self, bond: float) -> None:
         off = bond / self.expected_bond - 1.0
         if abs(off) > _OTHER_BOND:
@@ -268,8 +281,9 @@ class _Solver:
         for item in chosen:
             atoms = Atoms(f"{self.element}{len(item.met.sites)}", positions=item.search.positions(item.met))
             rigid.append((item, atoms, self.fitter.fit_exactly(atoms)))
-        best = min(fit.rw for _, _, fit in rigid)
-        self.tell(f"best rigid particle: R_w {best:.4f}")
+        _, atoms, best = min(rigid, key=lambda one: one[2].rw)
+        self.one_structure = best.rw, best.n_parameters + faces(atoms.positions)
+        self.tell(f"best rigid particle: R_w {best.rw:.4f}")
         found = []
         several = _REFINED if len(rigid[0][1]) <= _MANY else 1
         for rank, (item, atoms, ideal) in enumerate(rigid):

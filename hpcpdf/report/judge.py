@@ -86,7 +86,7 @@ def judge(candidates: Sequence[Candidate], pdf: Any, shapes: Sequence[Geometry] 
         **values,
         meaning=_meaning(best.rw, found),
         alternatives=tuple(tuple(group) for group in groups.values()),
-        warnings=tuple(_warnings(best, shapes[0], pdf, found)),
+        warnings=(*_on_sizes(solution), *_warnings(best, shapes[0], pdf, found)),
     )
 
 
@@ -127,6 +127,15 @@ def bulk_distance(symbol: str) -> float | None:
 
 def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _on_sizes(solution: Solution | None) -> list[str]:
+    if solution is None or solution.sizes is None or not solution.sizes.preferred:
+        return []
+    return [
+        f"The sample is no single structure: {solution.sizes.sentence}. What is said of one structure, its family and "
+        "its number of atoms among them, does not hold of such a sample."
+    ]
 
 
 def _warnings(best: Candidate, shape: Geometry, pdf: Any, of: Findings) -> list[str]:

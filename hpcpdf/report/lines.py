@@ -48,6 +48,8 @@ def summary(solution: Solution, pdf: Any) -> list[str]:
         lines.append(f"lowest R_w of any rigid particle: {', '.join(said)}")
     if solution.posterior.samples:
         lines.append(f"posterior: {spread.in_short(solution.posterior)}")
+    if solution.sizes is not None and not solution.sizes.preferred:
+        lines.append(f"sizes: {solution.sizes.sentence}")
     if len(judged.equal) > 1:
         others = [f"{i + 1} ({formula(solution[i])} {solution[i].family})" for i in judged.equal if i > 0]
         lines.append(f"no worse than the best within the noise: {', '.join(others)}")

@@ -19,7 +19,7 @@ from hpcpdf.pdf.fit import BOUNDS
 from hpcpdf.reconstruct.shape import Geometry
 from hpcpdf.reconstruct.solution import Candidate, Solution
 from hpcpdf.reconstruct.verdict import misfit_regions
-from hpcpdf.report import families, judge, page, spread
+from hpcpdf.report import families, judge, page, sizes, spread
 from hpcpdf.report.structures import equivalent_name, symbols_of, was_refined
 from hpcpdf.stage import provenance
 
@@ -97,6 +97,10 @@ def solve_page(
         levels=[f"{100 * level:.0f} %" for level in spread.LEVELS],
         spread_drawn=spread.drawing(posterior) if posterior.samples else "",
         n_samples=len(posterior.samples),
+        sizes=solution.sizes,
+        size_rows=[] if solution.sizes is None else sizes.motif_rows(solution.sizes),
+        size_colours=[] if solution.sizes is None else sizes.colours(solution.sizes),
+        sizes_drawn="" if solution.sizes is None else sizes.drawing(solution.sizes),
         notes=list(dict.fromkeys([*solution.notes, *(note for c in solution for note in c.notes)])),
         settings_json=json.dumps(settings, indent=2, ensure_ascii=False),
         limits=BOUNDS,

@@ -73,7 +73,9 @@ def drawing(posterior: Posterior) -> Markup:
             f'height="{tall:.1f}" class="share {inside}"/>'
         )
     parts.append(f'<path d="M{left:.0f} {bottom:.0f}H{right:.0f}" class="axis"/>')
-    every = max(1, math.ceil(len(shares) / 8))
+    # As many labels as have room beside each other.
+    longest = len(f"{high:.0f}") * (1 if width == 1.0 else 2) + 2
+    every = max(1, math.ceil(len(shares) * 7.0 * longest / (right - left)))
     for start in edges[:-1][::every]:
         first, last = start + 0.5, start + width - 0.5
         text = f"{first:.0f}" if width == 1.0 else f"{first:.0f}–{min(last, high):.0f}"
