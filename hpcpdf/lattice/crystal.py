@@ -102,7 +102,46 @@ class Trial:
     bic: float
 
 
-class CrystalProblem:
+class FadingShells:
+    """G of shells of neighbours that fade out behind the data.
+
+    Parameters
+    ----------
+    data
+        The PDF; its delta1 is taken as it is.
+    """
+
+    def __init__(self, data: PdfData) -> None:
+        params, self.data, self.end = data.params, data, float(data.r[-1])
+        # Fading neighbours need a Q grid that tells them from their images.
+        rmax = params.rstep * math.ceil(max(params.rmax, self.end + sum(_TAPER)) / params.rstep)
+        grid = extended_grid(replace(params, rmax=rmax), 0.0)
+        self.qstep, self.first, self.n_q = grid.qstep, grid.k_first, grid.n_q
+        self.sine = FitGrid.make(grid.q[grid.k_first :], grid.qstep, data.r).sine
+
+    def reach(self, bond: float) -> float:
+        """How far shells are needed, in bond lengths; rounded up, so that few tables serve many bonds."""
+        steps = math.ceil(8.0 * math.log2((self.end + sum(_TAPER)) / bond))
+        return round(math.pow(2.0, steps / 8.0), 6)
+
+    def left(self, distance: Floats) -> Floats:
+        """Share of the neighbours at `distance`, Å, that is left."""
+        behind, length = _TAPER
+        return np.asarray(np.cos(0.5 * np.pi * np.clip((distance - self.end - behind) / length, 0.0, 1.0)) ** 2)
+
+    def lines(self, distance: Floats, u: float, delta2: float, qbroad: float) -> Floats:
+        """What a neighbour at each distance adds to F(Q); (C, K)."""
+        ratio = 1.0 - self.data.params.delta1 / distance - delta2 / distance**2 + (qbroad * distance) ** 2
+        damping = u * np.maximum(ratio, 0.0) * self.qstep**2
+        waves, _ = _core.wave_tables(distance, damping, self.qstep, self.n_q, 1)
+        return waves[:, self.first :]
+
+    def transformed(self, f: Floats, qdamp: float) -> Floats:
+        """G of F(Q) (..., K), with the envelope; (..., R)."""
+        return np.asarray(f @ self.sine * self.data.envelope(qdamp))
+
+
+class CrystalProblem(FadingShells):
     """Least squares of one PDF by a bulk crystal.
 
     Parameters
@@ -116,13 +155,8 @@ class CrystalProblem:
     """
 
     def __init__(self, data: PdfData, family: str, limits: Mapping[str, tuple[float, float]]) -> None:
-        params, end = data.params, float(data.r[-1])
-        self.data, self.family, self.end, self.limits = data, family, end, limits
-        # Fading neighbours need a Q grid that tells them from their images.
-        rmax = params.rstep * math.ceil(max(params.rmax, end + sum(_TAPER)) / params.rstep)
-        grid = extended_grid(replace(params, rmax=rmax), 0.0)
-        self.qstep, self.first, self.n_q = grid.qstep, grid.k_first, grid.n_q
-        self.sine = FitGrid.make(grid.q[grid.k_first :], grid.qstep, data.r).sine
+        super().__init__(data)
+        self.family, self.limits = family, limits
         self.norm = float(np.linalg.norm(data.g))
         self._waves: dict[tuple[float, float, float, float], tuple[Floats, Floats, Floats]] = {}
 
@@ -132,18 +166,11 @@ class CrystalProblem:
         if key not in self._waves:
             if len(self._waves) > 4:
                 self._waves.pop(next(iter(self._waves)))
-            behind, length = _TAPER
-            reach = 2.0 ** (math.ceil(8.0 * math.log2((self.end + behind + length) / at.bond)) / 8.0)
-            distance, number = bulk_shells(self.family, round(reach, 6))
+            distance, number = bulk_shells(self.family, self.reach(at.bond))
             distance = distance * at.bond
-            fade = np.clip((distance - self.end - behind) / length, 0.0, 1.0)
-            kept = fade < 1.0
-            distance, number = distance[kept], (number * np.cos(0.5 * np.pi * fade) ** 2)[kept]
-            delta1 = self.data.params.delta1
-            ratio = 1.0 - delta1 / distance - at.delta2 / distance**2 + (at.qbroad * distance) ** 2
-            damping = at.u * np.maximum(ratio, 0.0) * self.qstep**2
-            waves, _ = _core.wave_tables(distance, damping, self.qstep, self.n_q, 1)
-            self._waves[key] = distance, number, waves[:, self.first :]
+            left = self.left(distance)
+            distance, number = distance[left > 0.0], (number * left)[left > 0.0]
+            self._waves[key] = distance, number, self.lines(distance, at.u, at.delta2, at.qbroad)
         return self._waves[key]
 
     def model(self, at: At) -> Floats:
@@ -151,7 +178,7 @@ class CrystalProblem:
         distance, number, waves = self.shells(at)
         if math.isfinite(at.diameter):
             number = number * characteristic(distance / at.diameter)
-        return np.asarray((number @ waves @ self.sine) * self.data.envelope(at.qdamp))
+        return self.transformed(number @ waves, at.qdamp)
 
     def curve(self, at: At) -> tuple[Floats, float]:
         """G at the best scale, and the scale."""

@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
 from hpcpdf import _core
+from hpcpdf.lattice.crystal import FadingShells
 from hpcpdf.lattice.shells import BONDS, DELTA2_LIMITS, U_LIMITS, PdfData
 from hpcpdf.pdf.fit import BOUNDS
-from hpcpdf.pdf.fit_model import FitGrid
-from hpcpdf.pdf.grids import extended_grid
 from hpcpdf.sample.motifs import Spread, largest, moments, neighbours
 
 Floats = NDArray[np.float64]
@@ -30,8 +29,6 @@ LARGEST = 200.0
 VARIANCES = (0.0, 0.36)
 """Of ln D, which is 0.6 at most."""
 
-_BEHIND, _FADE = 2.0, 25.0
-"""From how far behind the data and over which length neighbours fade out, Å: a sudden end would ring in the data."""
 _SMALLEST, _SMALLEST_OTHER = 1.5, 3.5
 """Diameter of the first motif, and of the others, in bond lengths: with a few atoms one could explain anything."""
 _STEPS = {"bond": 1e-6, "size": 1e-5, "variance": 1e-5, "faults": 1e-5, "u": 1e-4, "delta2": 1e-3, "qdamp": 1e-5}
@@ -121,53 +118,41 @@ class Mixture:
         return replace(self, parts=tuple(parts), **common)
 
 
-class MixtureProblem:
+class MixtureProblem(FadingShells):
     """Least squares of one PDF by mixtures; weights of the parts come in closed form (variable projection)."""
 
     def __init__(self, data: PdfData, largest: float = LARGEST) -> None:
-        params, end = data.params, float(data.r[-1])
-        self.data, self.largest = data, largest
-        self._reach = end + _BEHIND + _FADE
-        # Fading neighbours need a Q grid that tells them from their images.
-        rmax = params.rstep * math.ceil(max(params.rmax, self._reach) / params.rstep)
-        grid = extended_grid(replace(params, rmax=rmax), 0.0)
-        self._qstep, self._first, self._n_q = grid.qstep, grid.k_first, grid.n_q
-        self._sine = FitGrid.make(grid.q[grid.k_first :], grid.qstep, data.r).sine
-        self.norm2 = float(data.g @ data.g)
+        super().__init__(data)
+        self.largest, self.norm2 = largest, float(data.g @ data.g)
 
     def curve(self, mixture: Mixture, part: Part) -> Floats:
         """G of one part alone, per atom; (R,)."""
-        distance, number = self._faded(part)
+        distance, number = self._neighbours(part)
         params = self.data.params
         f = _core.debye_lines(
             distance=distance,
             count=0.5 * number,
             u=mixture.u,
-            qstep=self._qstep,
-            n_q=self._n_q,
+            qstep=self.qstep,
+            n_q=self.n_q,
             delta1=params.delta1,
             delta2=mixture.delta2,
             qbroad=params.qbroad,
         )
-        return np.asarray(f[self._first :] @ self._sine * self.data.envelope(mixture.qdamp))
+        return self.transformed(f[self.first :], mixture.qdamp)
 
     def look(self, mixture: Mixture, part: Part, spreads: Sequence[Spread]) -> Floats:
         """The same for many spreads of sizes at once, (spreads, R)."""
-        distance, _ = self._faded(part)
-        numbers = np.array([self._faded(replace(part, spread=spread))[1] for spread in spreads])
-        params = self.data.params
-        ratio = 1.0 - params.delta1 / distance - mixture.delta2 / distance**2 + (params.qbroad * distance) ** 2
-        damping = mixture.u * np.maximum(ratio, 0.0) * self._qstep**2
-        waves, _ = _core.wave_tables(distance, damping, self._qstep, self._n_q, 1)
-        return np.asarray((numbers @ waves)[:, self._first :] @ self._sine * self.data.envelope(mixture.qdamp))
+        distance, _ = self._neighbours(part)
+        numbers = np.array([self._neighbours(replace(part, spread=spread))[1] for spread in spreads])
+        lines = self.lines(distance, mixture.u, mixture.delta2, self.data.params.qbroad)
+        return self.transformed(numbers @ lines, mixture.qdamp)
 
-    def _faded(self, part: Part) -> tuple[Floats, Floats]:
+    def _neighbours(self, part: Part) -> tuple[Floats, Floats]:
         """Distances (Å) of a part and neighbours an atom there, which fade out behind the data."""
-        reach = round(2.0 ** (math.ceil(8.0 * math.log2(self._reach / part.bond)) / 8.0), 6)
         spread = Spread(part.spread.median / part.bond, part.spread.variance)
-        distance, number = neighbours(part.family, reach, spread, part.faults)
-        fade = np.clip((distance * part.bond - self._reach + _FADE) / _FADE, 0.0, 1.0)
-        return distance * part.bond, number * np.cos(0.5 * np.pi * fade) ** 2
+        distance, number = neighbours(part.family, self.reach(part.bond), spread, part.faults)
+        return distance * part.bond, number * self.left(distance * part.bond)
 
     def curves(self, mixture: Mixture) -> Floats:
         """G of every part, (parts, R)."""
