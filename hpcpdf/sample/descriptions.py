@@ -25,7 +25,7 @@ _LOOK = (0.0, 0.04)
 _QDAMPS = (0.01, 0.03, 0.05)
 _LEADS = 2
 """Motifs that are followed from the first look, ..."""
-_HOPELESS = 4.0
+_HOPELESS = 2.5
 """... unless this many times as much is left by it."""
 _FOLLOWED = 2
 """Second motifs that are followed."""
@@ -39,7 +39,7 @@ _LEAST_SHARE, _WORTH = 0.05, 0.6
 less is within what facets do that spheres do not."""
 _RESOLVED = 2.0 * FACETTED**2
 """Variance of ln D that one facetted particle does not have beside a sphere: spreads from a tenth of D on."""
-_BEGIN, _BEGINS = 0.03, (0.03, 0.001)
+_BEGIN, _NARROW = 0.03, 0.001
 """Variance of ln D, and faults, that a fit begins with."""
 
 
@@ -145,9 +145,12 @@ class Search:
         part = start.parts[0]
         one = replace(start, parts=(replace(part, spread=Spread(part.spread.median, 0.0)),))
         single = self._fit(one, (*self._common, "bond.0", "size.0"))
-        # From either side: where both go to one size, the nearer one arrives.
-        spreads = [self._fit(self._widened(single.mixture, begin), (*single.names, "variance.0")) for begin in _BEGINS]
-        return [single, min(spreads, key=lambda one: one.misfit)]
+        names = (*single.names, "variance.0")
+        spread = self._fit(self._widened(single.mixture, _BEGIN), names)
+        if spread.misfit > single.misfit:
+            # A spread that begins wide may end beside the single size that it should find.
+            spread = self._fit(self._widened(single.mixture, _NARROW), names)
+        return [single, spread]
 
     @staticmethod
     def _widened(start: Mixture, variance: float) -> Mixture:

@@ -193,7 +193,7 @@ class MixtureProblem(FadingShells):
             return math.log(U_LIMITS[0]), math.log(U_LIMITS[1])
         return {"variance": VARIANCES, "faults": (0.0, 1.0), "delta2": DELTA2_LIMITS, "qdamp": BOUNDS["qdamp"]}[kind]
 
-    def fit(self, names: Sequence[str], start: Mixture, tolerance: float = 1e-7) -> Mixture:
+    def fit(self, names: Sequence[str], start: Mixture, tolerance: float = 1e-6) -> Mixture:
         """Refine the named parameters by Levenberg–Marquardt steps."""
         low, high = np.array([self.limits(name, start) for name in names]).T
         room = 1e-9 * (high - low)
