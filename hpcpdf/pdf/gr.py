@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,16 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from hpcpdf.errors import DataError
 from hpcpdf.pdf import gr_header
+from hpcpdf.pdf.gr_check import LEAST, MOST, check_names, check_values
+from hpcpdf.pdf.gr_load import load, q_range, usable_errors
+from hpcpdf.pdf.gr_table import MIN_POINTS
 from hpcpdf.stage import atomic_path
-
-MIN_POINTS = 10
-"""Fewest points that are taken for a PDF."""
-
-_DATA_MARK = re.compile(r"^\s*#+\s*start data\b", re.IGNORECASE)
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][+-]?\d+)?$|[+-]?(?:nan|inf(?:inity)?)$", re.IGNORECASE)
-_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?$")
-_BLOCK = 3
-"""So many consecutive rows of numbers begin the data when no mark says where they begin."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,47 +150,69 @@ class MeasuredPdf:
         return g, tuple(notes)
 
 
-def read_gr(path: str | Path) -> MeasuredPdf:
-    """Read a ``.gr`` file of PDFgetX3, xPDFsuite, PDFgetX2, PDFgetN or bare columns.
+def read_gr(path: str | Path, *, radiation: Literal["xray", "neutron"] | None = None) -> MeasuredPdf:
+    """Read a ``.gr`` file of PDFgetX3, xPDFsuite, PDFgetX2, PDFgetN, PDFgui or other columns of text.
 
-    Two columns are r and G, three r, G, dG, four r, G, dr, dG. Where the header contradicts the data
-    (for example its ``rmax``), the data are believed. Columns may be divided by blanks, tabs, commas or semicolons.
+    Names above the columns decide which is r, G and dG, and in which unit; a curve called observed is taken before one
+    called calculated. Without names, two columns are r and G, three r, G, dG, four r, G, dr, dG; a column that numbers
+    the rows is passed over. Where the header contradicts the data (for example its ``rmax``), the data are believed.
+    Columns may be divided by blanks, tabs, commas or semicolons, decimals by points or, where that is clear, by commas.
+    docs/files.md lists every accepted form.
 
     Parameters
     ----------
     path
         Text file.
+    radiation
+        What the PDF was measured with; None: what the header says, or x-rays.
 
     Returns
     -------
     MeasuredPdf
+        In Å and Å⁻².
 
     Raises
     ------
     DataError
         In one line with the file and the cause: missing, a folder, empty, binary, no numbers, text among the numbers,
-        NaN, unsorted or repeated r, negative r, one column, fewer than 10 points, or not a G(r).
+        broken rows, ambiguous commas, NaN, unsorted or repeated r, negative r, one column, fewer than 10 points,
+        numbers too large or too small to compute with, or another quantity than G(r).
     """
     path = Path(path)
-    lines = _text(path).splitlines()
-    begin = _first_row(lines, path)
-    header = lines[:begin]
-    label = gr_header.column_label(header)
-    if label is not None and re.match(r"q\b|2?theta\b|two", label, re.IGNORECASE):
-        raise DataError(f"{path}: the first column is {label.split()[0]}, not r; expected a G(r) file (.gr)")
-    table = _table(lines, begin, path)
-    r, g = table[:, 0], table[:, 1]
+    text = load(path, "r", "G(r)", ("G(r)", "G or g", "D(r)"))
+    columns, notes = text.columns, list(text.notes)
+    notes += check_names(str(path), path.suffix.lower(), columns)
+    if path.suffix.lower() == ".fgr" and not columns.named and columns.n_curves > 1:
+        raise DataError(f"{path}: a file of a fit without names of columns; name them: '#L r Gcalc Gobs'")
+    x, y = columns.x_label, columns.y_label
+    length = 1.0 if x is None or x.unit is None else x.unit.length
+    # Where the unit of G is not named, it is that of r.
+    height = (length if y is None or y.unit is None else y.unit.length) ** -2
+    with np.errstate(over="ignore", under="ignore"):
+        r, g = columns.x * length, columns.y * height
+        dg = None if columns.error is None else columns.error * height
+    if length != 1.0:
+        notes.append(f"r is in units of {length:g} Å: converted")
+        # 0.295 nm is 2.95 Å, not 2.9499999999999997.
+        r = np.array([float(f"{value:.14g}") for value in r])
     if abs(r[0]) < 1e-9:
         r[0] = 0.0
-    notes: list[str] = []
-    dg = _errors(table, notes)
-    metadata = gr_header.parse(header)
-    qmin, qmax = _q_range(metadata, notes)
-    stated = gr_header.number(metadata, "rmax")
+    stated = gr_header.number(text.metadata, "rmax", None if x is None else x.unit)
     if stated is not None and not r[-1] - 1.0 <= stated <= r[-1] + 1.0:
         notes.append(f"the header says rmax = {stated:g} but the data end at {r[-1]:g} Å: the data are used")
-    composition = metadata.get("composition") or gr_header.composition_table(header)
-    return MeasuredPdf(r, g, dg, qmin, qmax, composition, metadata, str(path), tuple(notes))
+    metadata = text.metadata if radiation is None else {**text.metadata, "mode": radiation}
+    pdf = MeasuredPdf(
+        r,
+        g,
+        usable_errors(dg, notes),
+        *q_range(text.metadata, length, notes),
+        text.composition,
+        metadata,
+        str(path),
+        tuple(notes),
+    )
+    check_values(str(path), pdf.r, pdf.g, "" if y is None else y.quantity)
+    return pdf
 
 
 def write_gr(path: str | Path, pdf: MeasuredPdf, *, comment: str = "") -> None:
@@ -257,107 +272,9 @@ def _check_grid(r: NDArray[np.float64], g: NDArray[np.float64], source: str) -> 
         raise DataError(f"{source}: r is {what} at point {i + 2} ({r[i]:g} then {r[i + 1]:g} Å); sort the rows by r")
     if not np.any(g):
         raise DataError(f"{source}: G is 0 throughout")
-
-
-def _text(path: Path) -> str:
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except IsADirectoryError:
-        raise DataError(f"{path}: is a folder, expected a .gr file") from None
-    except PermissionError:
-        raise DataError(f"{path}: no permission to read it") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
-    if not raw.strip():
-        raise DataError(f"{path}: is empty")
-    try:
-        if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-            return raw.decode("utf-16")
-        # A text of any encoding read here has no control characters but tab, line feed, form feed and return.
-        if any(byte < 9 or 14 <= byte < 32 for byte in raw[:4096]):
-            raise DataError(f"{path}: is a binary file, expected columns of numbers as text")
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return raw.decode("latin-1")
-
-
-def _cells(line: str) -> list[str]:
-    return re.split(r"[\s,;]+", line.strip().rstrip(",;"))
-
-
-def _is_row(line: str) -> bool:
-    cells = _cells(line)
-    return len(cells) >= 2 and all(_NUMBER.match(cell) for cell in cells[:2])
-
-
-def _first_row(lines: list[str], path: Path) -> int:
-    """Index of the first line of data."""
-    marks = [i for i, line in enumerate(lines) if _DATA_MARK.match(line)]
-    if marks:
-        for i in range(marks[-1] + 1, len(lines)):
-            # A line of words alone names the columns.
-            if not lines[i].lstrip().startswith("#") and any(_NUMBER.match(cell) for cell in _cells(lines[i])):
-                return i
-        raise DataError(f"{path}: no numbers after the line '{lines[marks[-1]].strip()}'")
-    rows = [_is_row(line) for line in lines]
-    for i in range(len(lines)):
-        if rows[i] and all(rows[i : i + _BLOCK]):
-            return i
-    if any(_DECIMAL_COMMA.match(cell) for line in lines for cell in line.split()):
-        raise DataError(f"{path}: numbers with a decimal comma; write them with a point")
-    single = [line for line in lines if _NUMBER.match(line.strip())]
-    if len(single) >= _BLOCK:
-        raise DataError(f"{path}: one column of numbers, expected r and G(r)")
-    raise DataError(f"{path}: no columns of numbers; expected r and G(r)")
-
-
-def _table(lines: list[str], begin: int, path: Path) -> NDArray[np.float64]:
-    """The numbers from line `begin` on, (R, columns)."""
-    rows: list[list[float]] = []
-    for i in range(begin, len(lines)):
-        line = lines[i].split("#")[0].strip()
-        if not line:
-            continue
-        if any(_DECIMAL_COMMA.match(cell) for cell in line.split()) and len(line.split()) > 1:
-            raise DataError(f"{path}: line {i + 1} has a decimal comma; write numbers with a point")
-        cells = _cells(line)
-        try:
-            rows.append([float(cell.replace("D", "e").replace("d", "e")) for cell in cells])
-        except ValueError:
-            text = next(cell for cell in cells if not _NUMBER.match(cell))
-            raise DataError(f"{path}: line {i + 1} has {text[:20]!r} where a number should be") from None
-        if len(cells) < 2:
-            raise DataError(f"{path}: line {i + 1} has one column, expected r and G(r)")
-        if len(cells) != len(rows[0]):
-            raise DataError(f"{path}: line {i + 1} has {len(cells)} columns, the lines above have {len(rows[0])}")
-    if len(rows) < MIN_POINTS:
-        raise DataError(f"{path}: {len(rows)} points, expected at least {MIN_POINTS}")
-    return np.array(rows)
-
-
-def _errors(table: NDArray[np.float64], notes: list[str]) -> NDArray[np.float64] | None:
-    """The column of standard deviations, when there is a usable one."""
-    columns = table.shape[1]
-    if columns == 2:
-        return None
-    if columns > 4:
-        notes.append(f"{columns} columns: the first two are used")
-        return None
-    dg = table[:, 2 if columns == 3 else 3]
-    if not np.all(np.isfinite(dg)) or np.any(dg <= 0.0):
-        notes.append("the error column holds values that are no errors (zero, negative or NaN): ignored")
-        return None
-    return dg
-
-
-def _q_range(metadata: Mapping[str, str], notes: list[str]) -> tuple[float | None, float | None]:
-    qmin, qmax = gr_header.number(metadata, "qmin"), gr_header.number(metadata, "qmax")
-    if qmax is not None and qmax <= 0.0:
-        notes.append(f"the header says qmax = {qmax:g}: ignored")
-        qmax = None
-    if qmin is not None and (qmin < 0.0 or (qmax is not None and qmin >= qmax)):
-        notes.append(f"the header says qmin = {qmin:g}: ignored")
-        qmin = None
-    return qmin, qmax
+    largest = float(np.abs(g).max())
+    if not LEAST <= largest <= MOST:
+        raise DataError(
+            f"{source}: the largest |G| is {largest:.3g} Å⁻², which cannot be computed with; expected some 0.1 to 100 "
+            "Å⁻²: check the unit and the file"
+        )

@@ -8,31 +8,69 @@ from collections.abc import Mapping, Sequence
 
 from ase.data import atomic_numbers
 
+from hpcpdf.pdf.gr_units import Unit, leading_unit
+
 _LINE = re.compile(r"^([A-Za-z_]\w*)\s+=\s*(.*)$")
 _KEY = re.compile(r"(?<![\w.])([A-Za-z_]\w*)\s*=\s*")
-_LEADING_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+_COLON = re.compile(r"^([A-Za-z_]\w*)\s*:\s+(\S.*)$")
+_LEADING_NUMBER = re.compile(r"[+-]?(?:\d+(?:[.,]\d+|\.)?|\.\d+)(?:[eE][+-]?\d+)?")
 _TABLES = (("element", "relatomnum"), ("symbol", "fractions"))
 """Column names of PDFgetN's and PDFgetX2's element tables: the symbol, then the number of atoms."""
+
+_POWERS = {
+    **dict.fromkeys(("qmin", "qmax", "qmaxinst", "qdamp", "qbroad", "qsig", "qalp"), -1),
+    **dict.fromkeys(("rmin", "rmax", "rstep", "delta1", "wavelength"), 1),
+    **dict.fromkeys(("delta2", "biso", "uiso"), 2),
+}
+"""Which power of a length a header value is."""
+_ENDS = {"min": r"min(?:imum)?", "max": r"max(?:imum)?", "step": r"step", "damp": r"damp", "broad": r"broad"}
+_SPELLINGS = {
+    name: rf"{name[0]}[\s_.-]*{{?{end}}}?" + (rf"|{end}[\s_.-]*{name[0]}" if ending in ("min", "max") else "")
+    for ending, end in _ENDS.items()
+    for name in (f"q{ending}", f"r{ending}")
+    if name in _POWERS
+}
+_VALUE = re.compile(
+    r"(?<![\w.])(?:" + "|".join(f"(?P<{name}>{spelling})" for name, spelling in _SPELLINGS.items()) + r")(?![A-Za-z])"
+    r"(?:\s*[(\[](?P<unit>[^)\]=:]*)[)\]]|_(?P<suffix>[\w^/-]+))?"
+    r"[\"']?\s*(?:(?P<sign>[:=])=?|[,;\s])\s*[\"']?(?P<value>" + _LEADING_NUMBER.pattern + ")",
+    re.IGNORECASE,
+)
+_COMPOSITION = re.compile(
+    r"^(?:(?:sample|chemical)[\s_-]*)?(?:composition|formula)[\"']?\s*[:=]\s*(.+)$", re.IGNORECASE
+)
+_MODE = re.compile(
+    r"^(?:mode|radiation(?:[\s_-]*type)?|probe|s(?:cattering)?[\s_-]*type)[\"']?\s*[:=]\s*"
+    r"[\"']?(n|x)(?:[\s_-]*rays?|eutrons?)?\b",
+    re.IGNORECASE,
+)
 
 
 def parse(header: Sequence[str]) -> dict[str, str]:
     """Every ``key = value`` of the header; keys in lower case, the first mention of a key wins.
 
     ``key = value`` with a blank before the sign takes the rest of the line (paths hold blanks);
-    ``key=value   key=value`` ends each value at the next key, two blanks or a comma.
+    ``key=value   key=value`` ends each value at the next key, two blanks or a comma. Keys that are known (qmin, qmax,
+    qdamp, qbroad, rmin, rmax, rstep, composition, mode) may be spelled with blanks, dashes and a unit, and stand
+    before a colon.
     """
     found: dict[str, str] = {}
     for line in header:
-        text = line.strip().lstrip("#").strip()
+        text = line.strip().lstrip("#%!/").strip()
+        known = _known(text, found)
         whole = _LINE.match(text)
         if whole and not _KEY.search(whole[2]):
             found.setdefault(whole[1].lower(), whole[2].strip())
             continue
         keys = list(_KEY.finditer(text))
         for i, key in enumerate(keys):
+            if any(begin < key.start() < end for begin, end in known):
+                continue
             end = keys[i + 1].start() if i + 1 < len(keys) else len(text)
             value = re.split(r"\s{2,}", text[key.end() : end])[0].strip().rstrip(",;")
             found.setdefault(key[1].lower(), value)
+        if not keys and not known and (colon := _COLON.match(text)):
+            found.setdefault(colon[1].lower(), colon[2].strip())
     for alias, name in (("qsig", "qdamp"), ("qalp", "qbroad")):
         if alias in found:
             found.setdefault(name, found[alias])
@@ -41,19 +79,49 @@ def parse(header: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def number(metadata: Mapping[str, str], name: str) -> float | None:
-    """The number that a header value begins with; None when absent, not a number or not finite."""
+def _known(text: str, found: dict[str, str]) -> list[tuple[int, int]]:
+    """Add known keys of a line in any spelling to `found`; where in the line they stand."""
+    spans = []
+    matches = list(_VALUE.finditer(text))
+    for i, match in enumerate(matches):
+        # Without a sign, only what begins a line is a key.
+        if match["sign"] is None and match.start() > 1:
+            continue
+        name = next(name for name in _SPELLINGS if match[name] is not None)
+        end = matches[i + 1].start() if i + 1 < len(matches) else len(text)
+        rest = re.split(r"\s{2,}|,\s|;", text[match.end() : end])[0].strip(" ,;\"'")
+        unit = match["unit"] or match["suffix"] or ""
+        found.setdefault(name, f"{match['value']} {unit or rest}".strip())
+        spans.append((match.start(), match.end()))
+    for name, pattern in (("composition", _COMPOSITION), ("mode", _MODE)):
+        word = pattern.match(text)
+        if word is not None:
+            value = word[1].strip(" ,;\"'")
+            found.setdefault(name, {"n": "neutron", "x": "xray"}[value.lower()] if name == "mode" else value)
+    return spans
+
+
+def number(metadata: Mapping[str, str], name: str, default: Unit | None = None) -> float | None:
+    """The number that a header value begins with; None when absent, not a number or not finite.
+
+    A unit behind it counts where the name is one of a length or of its power: 220 nm⁻¹ gives 22. Its power is the
+    name's, whatever is written; `default` is the unit of a value that states none.
+    """
     match = _LEADING_NUMBER.match(metadata.get(name, ""))
     if match is None:
         return None
-    value = float(match[0])
+    value = float(match[0].replace(",", "."))
+    if name in _POWERS:
+        unit = stated_unit(metadata, name) or default
+        value *= 1.0 if unit is None else unit.length ** _POWERS[name]
     return value if math.isfinite(value) else None
 
 
-def column_label(header: Sequence[str]) -> str | None:
-    """The text of the last ``#L`` line (names of the columns), None without one."""
-    labels = [match[1] for line in header if (match := re.match(r"\s*#L\s+(.*)", line))]
-    return labels[-1].strip() if labels else None
+def stated_unit(metadata: Mapping[str, str], name: str) -> Unit | None:
+    """The unit behind the number of a header value."""
+    text = metadata.get(name, "")
+    match = _LEADING_NUMBER.match(text)
+    return leading_unit(text[match.end() :]) if match and text[match.end() :].strip() else None
 
 
 def composition_table(header: Sequence[str]) -> str | None:

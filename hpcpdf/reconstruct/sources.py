@@ -16,7 +16,7 @@ from hpcpdf.dataset.reader import Dataset, PdfSet, read_pdfs
 from hpcpdf.dataset.schema import PARAMS, Arrays
 from hpcpdf.errors import ConfigError, DataError
 from hpcpdf.model.features import R_FLOOR, R_STEP, all_to_network_grid
-from hpcpdf.pdf.gr import MIN_POINTS
+from hpcpdf.pdf.gr_table import MIN_POINTS
 from hpcpdf.reconstruct.results import RowStatus
 
 Floats = NDArray[np.float64]

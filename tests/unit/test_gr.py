@@ -237,7 +237,7 @@ def bad(tmp_path: Path) -> dict[str, tuple[Path, str]]:
         "negative": (write(tmp_path, rows(R - 1.0, G), "negative.gr"), "negative r"),
         "one column": (write(tmp_path, rows(G), "one.gr"), "one column"),
         "short": (write(tmp_path, rows(R[:5], G[:5]), "short.gr"), "5 points"),
-        "decimal comma": (write(tmp_path, rows(R, G).replace(".", ","), "comma.gr"), "decimal comma"),
+        "decimal comma": (write(tmp_path, rows(R, G, separator=",").replace(".", ","), "comma.gr"), "decimal comma"),
         "zero": (write(tmp_path, rows(R, 0.0 * G), "zero.gr"), "G is 0 throughout"),
         "S(Q)": (write(tmp_path, "#### start data\n#L Q($\\AA^{-1}$) S\n" + rows(R, G), "a.sq"), "not r"),
     }
