@@ -58,6 +58,26 @@ InstrumentFile = Annotated[
     typer.Option("--instrument", metavar="FILE", help="Qdamp and Qbroad as hpcpdf calibrate found them."),
 ]
 
+
+class RadiationName(StrEnum):
+    """What a PDF was measured with."""
+
+    XRAY = "xray"
+    NEUTRON = "neutron"
+
+
+Qmin = Annotated[
+    float | None,
+    typer.Option(
+        "--qmin", min=0.0, help="F(Q), S(Q): range of the transform, 1/angstrom; G(r): if its header is silent."
+    ),
+]
+Qmax = Annotated[float | None, typer.Option("--qmax", min=0.0, help="See --qmin.")]
+Lorch = Annotated[bool, typer.Option("--lorch", help="F(Q), S(Q): damp by a Lorch window. The fit knows none.")]
+Radiation = Annotated[
+    RadiationName | None, typer.Option("--radiation", help="Of the measurement; default: as the header says.")
+]
+
 ProfileName = Annotated[
     str | None, typer.Option("--profile", metavar="NAME", help="What a Slurm job gets: a profile, or its TOML file.")
 ]

@@ -14,9 +14,13 @@ from hpcpdf.cli.options import (
     EffortName,
     Element,
     InstrumentFile,
+    Lorch,
     Model,
     OptionalModel,
     ProfileName,
+    Qmax,
+    Qmin,
+    Radiation,
     Refine,
     Rmax,
     Rmin,
@@ -48,7 +52,7 @@ def calibrate(
 
 
 def solve(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE.gr", help="Measured PDFs.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE.gr", help="Measured PDFs; F(Q) as .fq, S(Q) as .sq.")],
     *,
     element: Element,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the results.")],
@@ -59,6 +63,10 @@ def solve(
     refine: Refine = True,
     rmin: Rmin = 1.5,
     rmax: Rmax = 20.0,
+    qmin: Qmin = None,
+    qmax: Qmax = None,
+    lorch: Lorch = False,
+    radiation: Radiation = None,
     instrument: InstrumentFile = None,
     seed: Seed = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results for other data in DIR.")] = False,
@@ -66,6 +74,7 @@ def solve(
 ) -> None:
     """Find structures of nanoparticles from measured PDFs: ranked candidates, table, figure, report."""
     from hpcpdf.launch.solving import SolveSettings, solve_files
+    from hpcpdf.pdf.fq import Reading
 
     settings = SolveSettings(
         element=element,
@@ -78,7 +87,8 @@ def solve(
         seed=seed,
         instrument=instrument,
     )
-    solve_files(files, settings, out, overwrite=overwrite, dry_run=dry_run, say=typer.echo)
+    reading = Reading(qmin, qmax, lorch, None if radiation is None else radiation.value)
+    solve_files(files, settings, out, overwrite=overwrite, dry_run=dry_run, say=typer.echo, reading=reading)
 
 
 def reconstruct(

@@ -81,7 +81,8 @@ def weigh(data: PdfData, searches: Sequence[FamilySearch]) -> list[Weighed]:
         bests = [other.best for other in searches if other.clean == search.clean]
         lowest = min(_value(best, floor) for best in bests if best is not None)
         mets = sorted(search.pool.values(), key=lambda met: met.value)
-        mets = [met for met in mets if 0.5 * n * (_value(met, floor) - lowest) < _FAR]
+        # Fewer than two atoms are what walks on noise end at: they have no distance and explain nothing.
+        mets = [met for met in mets if len(met.sites) >= 2 and 0.5 * n * (_value(met, floor) - lowest) < _FAR]
         if search.family == "twin":
             # What lies on one side of the plane alone is fcc: it counts where the search of fcc did no better.
             fcc = [_value(other.best, floor) for other in searches if other.family == "fcc" and other.best]

@@ -17,7 +17,7 @@ from hpcpdf.errors import ConfigError, DataError
 from hpcpdf.launch.reconstructing import check_span
 from hpcpdf.launch.settings import check_writable
 from hpcpdf.pdf.fit import PdfFitter
-from hpcpdf.pdf.gr import read_gr
+from hpcpdf.pdf.fq import Reading
 from hpcpdf.reconstruct.solution import Effort
 from hpcpdf.report.lines import ranking, summary
 from hpcpdf.report.overview import write_overview
@@ -52,6 +52,7 @@ def solve_files(
     overwrite: bool = False,
     dry_run: bool = False,
     say: Callable[[str], None],
+    reading: Reading | None = None,
 ) -> list[Path]:
     """Solve every file; all of them are read and checked before the first is solved.
 
@@ -69,6 +70,8 @@ def solve_files(
         Only check and say what would be done.
     say
         Receives progress and the ranking.
+    reading
+        How to read the files: range and window of the transform of F(Q) and S(Q), radiation.
 
     Returns
     -------
@@ -85,7 +88,8 @@ def solve_files(
     check_span(settings.r_range, "--rmin", "--rmax")
     folders = _folders(files, out)
     check_writable(out, "--out")
-    pdfs = [read_gr(path) for path in files]
+    reading = reading or Reading()
+    pdfs = [reading.read(path) for path in files]
     metallic_radius(settings.element)
     _check_model(settings.model)
     if settings.instrument is not None:
@@ -95,6 +99,8 @@ def solve_files(
     if dry_run:
         for path, pdf, folder in zip(files, pdfs, folders, strict=True):
             say(f"{path}: {len(pdf.r)} points, r {pdf.r[0]:g} to {pdf.r[-1]:g} A -> {folder}")
+            for note in pdf.notes:
+                say(f"{path}: {note}")
         return folders
 
     from hpcpdf.reconstruct.solve import check_composition, solve
@@ -104,15 +110,21 @@ def solve_files(
             check_composition(pdf, settings.element)
             PdfFitter(pdf, settings.r_range)
     Thread(target=_load_drawing, name="load drawing").start()
+    record = {**settings.arguments(), **reading.stated()}
+    poor: list[str] = []
     for path, pdf, folder in zip(files, pdfs, folders, strict=True):
         start = time.perf_counter()
         solution = solve(pdf, **settings.arguments(), progress=say)
         say(f"{path}: {len(solution)} candidates in {time.perf_counter() - start:.1f} s")
         for line in (*ranking(solution, settings.r_range), *summary(solution, pdf)):
             say(line)
-        say(f"-> {write_solution(solution, pdf, folder, settings.arguments(), overwrite=overwrite)}")
+        say(f"-> {write_solution(solution, pdf, folder, record, overwrite=overwrite)}")
+        if solution.verdict == "poor":
+            poor.append(f"{path} (R_w {solution[0].rw:.3f})")
     if len(folders) > 1:
         say(f"-> {write_overview(out, folders)}")
+    if poor:
+        say(f"poor fit, draw no conclusions from its structures: {', '.join(poor)}")
     return folders
 
 

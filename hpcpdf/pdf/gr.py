@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,8 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from hpcpdf.errors import DataError
 from hpcpdf.pdf import gr_header
 from hpcpdf.pdf.gr_check import LEAST, MOST, check_names, check_values
-from hpcpdf.pdf.gr_load import load, q_range, usable_errors
+from hpcpdf.pdf.gr_load import load, lorch_note, q_range, usable_errors, with_radiation
 from hpcpdf.pdf.gr_table import MIN_POINTS
+from hpcpdf.pdf.params import Radiation
 from hpcpdf.stage import atomic_path
 
 
@@ -80,7 +80,7 @@ class MeasuredPdf:
         return gr_header.parse_formula(self.composition or "")
 
     @property
-    def radiation(self) -> Literal["xray", "neutron"]:
+    def radiation(self) -> Radiation:
         """``neutron`` when the header says so, else ``xray``."""
         return "neutron" if self.metadata.get("mode", "").lower().startswith("n") else "xray"
 
@@ -150,7 +150,7 @@ class MeasuredPdf:
         return g, tuple(notes)
 
 
-def read_gr(path: str | Path, *, radiation: Literal["xray", "neutron"] | None = None) -> MeasuredPdf:
+def read_gr(path: str | Path, *, radiation: Radiation | None = None) -> MeasuredPdf:
     """Read a ``.gr`` file of PDFgetX3, xPDFsuite, PDFgetX2, PDFgetN, PDFgui or other columns of text.
 
     Names above the columns decide which is r, G and dG, and in which unit; a curve called observed is taken before one
@@ -200,14 +200,17 @@ def read_gr(path: str | Path, *, radiation: Literal["xray", "neutron"] | None = 
     stated = gr_header.number(text.metadata, "rmax", None if x is None else x.unit)
     if stated is not None and not r[-1] - 1.0 <= stated <= r[-1] + 1.0:
         notes.append(f"the header says rmax = {stated:g} but the data end at {r[-1]:g} Å: the data are used")
-    metadata = text.metadata if radiation is None else {**text.metadata, "mode": radiation}
+    qmin, qmax = q_range(text.metadata, length, notes)
+    if qmax is not None and text.metadata.get("lorch", "").lower() in ("true", "yes", "on", "1"):
+        notes.append(lorch_note(qmax))
     pdf = MeasuredPdf(
         r,
         g,
         usable_errors(dg, notes),
-        *q_range(text.metadata, length, notes),
+        qmin,
+        qmax,
         text.composition,
-        metadata,
+        with_radiation(text.metadata, radiation),
         str(path),
         tuple(notes),
     )

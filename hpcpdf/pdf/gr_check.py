@@ -50,6 +50,8 @@ def check_names(path: str, suffix: str, columns: Columns) -> list[str]:
         Naming the quantity and what to do.
     """
     x, y = columns.x_label, columns.y_label
+    if x is not None and x.quantity == "Q" and y is not None and y.quantity == "I(Q)":
+        raise DataError(f"{path}: the first column is Q ({x.text!r}), not r; {_PATTERN}")
     if x is not None and x.quantity in _FIRST:
         raise DataError(f"{path}: the first column is {x.quantity} ({x.text!r}), not r; {_FIRST[x.quantity]}")
     quantity = "" if y is None else y.quantity

@@ -16,7 +16,10 @@ _BRACKET = re.compile(r"[(\[]((?:[^()\[\]]|\([^()]*\))*)[)\]]")
 _TOKEN = re.compile(r"[^\s,;()\[\]]+(?:\s?[(\[](?:[^()\[\]]|\([^()]*\))*[)\]])*(?:[\w^-]+)?(?:\s+/\s+\S+|\s+in\s+\S+)?")
 _PARTS: tuple[tuple[Part, str], ...] = (
     ("difference", r"diff|resid|obs\w*\s*[-−]\s*\w*cal|^(?:delta|Δ)"),
-    ("error", r"err|sig(?:ma)?(?:[_ ]|$|\()|σ|std|esd|uncert|^±|^[de](?:[_ ]?(?:g|gr|y|g\(r\)|f|s|fq|sq))?$|^sig_"),
+    (
+        "error",
+        r"err|sig(?:ma)?(?:[_ ]|$|\()|σ|std|esd|uncert|^±|^[de](?:[_ ]?(?:g|gr|y|g\(r\)|f|s|fq|sq|[fs]\(q\)))?$|^sig_",
+    ),
     ("calculated", r"calc|_?fit(?:ted)?$|fit[_ ]|model|simul|[_ ]sim$|theor|\brmc\b|grmc|[_ (]c\)?$"),
     ("observed", r"obs|exp(?:t|er|$|\W)|meas|[_ ]data$|^data$"),
 )
@@ -103,7 +106,7 @@ def read_label(text: str, *, first: bool) -> Label:
             kind = "Q"
         return Label(text, kind, "plain", unit)
     part: Part = next((part for part, pattern in _PARTS if base != "D" and re.search(pattern, base.lower())), "plain")
-    if re.fullmatch(r"(?:d|sig(?:ma)?|err)_?r(?:_int)?", base):
+    if re.fullmatch(r"(?:d|sig(?:ma)?|err)_?[rqQ](?:_int)?", base):
         return Label(text, "error of r", "error", unit)
     return Label(text, _quantity(base, argument, unit), part, unit)
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
+from hpcpdf.errors import ConfigError
 from hpcpdf.pdf import gr_header
 from hpcpdf.pdf.gr_columns import Columns, Floats, choose_columns
 from hpcpdf.pdf.gr_table import read_table
 from hpcpdf.pdf.gr_text import read_lines
 from hpcpdf.pdf.gr_units import Unit
+from hpcpdf.pdf.params import Radiation
 
 _FARTHEST, _FARTHEST_NM = 150.0, 60.0
 """A qmax above this is none in 1/Å: no wavelength reaches it; in a file in nm, from the second on."""
@@ -37,6 +41,15 @@ class Loaded:
     metadata: Mapping[str, str]
     composition: str | None
     notes: tuple[str, ...]
+
+
+def with_radiation(metadata: Mapping[str, str], radiation: Radiation | None) -> Mapping[str, str]:
+    """Header values with another mode, where one is asked for."""
+    if radiation is None:
+        return metadata
+    if radiation not in get_args(Radiation):
+        raise ConfigError(f"radiation = {radiation!r}: expected one of {', '.join(get_args(Radiation))}")
+    return {**metadata, "mode": radiation}
 
 
 def load(path: Path, first: str, second: str, wanted: Sequence[str]) -> Loaded:
@@ -95,3 +108,11 @@ def q_range(metadata: Mapping[str, str], length: float, notes: list[str]) -> tup
         notes.append(f"the header says qmin = {qmin:g}: ignored")
         qmin = None
     return qmin, qmax
+
+
+def lorch_note(qmax: float) -> str:
+    """What a Lorch window up to `qmax` (1/Å) means for what is fitted: sin(x)/x is about exp(−x²/6), x = πQ/qmax."""
+    return (
+        "G(r) was damped by a Lorch window, which simulated PDFs do not have: Biso comes out about "
+        f"{8.0 * math.pi**4 / (6.0 * qmax**2):.2g} Å² too large, and R_w higher than without it"
+    )

@@ -34,7 +34,7 @@ from hpcpdf.reconstruct.refine import refine_positions
 from hpcpdf.reconstruct.relax import relax_surface
 from hpcpdf.reconstruct.shape import faces, geometry
 from hpcpdf.reconstruct.solution import Bound, Candidate, Effort, Posterior, Sample, Solution
-from hpcpdf.reconstruct.verdict import verdict
+from hpcpdf.reconstruct.verdict import FAR, verdict
 from hpcpdf.sample.instrument import Instrument, as_instrument
 from hpcpdf.sample.sizes import Sizes, fit_sizes
 
@@ -146,7 +146,7 @@ class _Solver:
     ) -> None:
         self.pdf, self.element, self.n_threads, self.tell = pdf, element, n_threads, tell
         self.expected_bond = 2.0 * metallic_radius(element)
-        self.notes = list(check_composition(pdf, element))
+        self.notes = [*pdf.notes, *check_composition(pdf, element)]
         self.fitter, self.instrument = PdfFitter(pdf, r_range, instrument=instrument), instrument
         self.notes += self.fitter.notes
         qdamp = pdf.parameter("qdamp") if instrument is None else instrument.qdamp
@@ -199,6 +199,9 @@ class _Solver:
             self.notes.append(
                 "a crystal without an end explains the PDF as well as any particle: the sample is no particle of the "
                 f"searched sizes (R_w of the crystal {sphere.crystal_rw:.3f})"
+                if sphere.crystal_rw <= FAR
+                else "neither a particle nor a crystal explains the PDF: it is noise, or of something else (R_w of the "
+                f"crystal {sphere.crystal_rw:.3f})"
             )
         return Solution(
             candidates=tuple(candidates),

@@ -101,7 +101,7 @@ def solve_page(
         size_rows=[] if solution.sizes is None else sizes.motif_rows(solution.sizes),
         size_colours=[] if solution.sizes is None else sizes.colours(solution.sizes),
         sizes_drawn="" if solution.sizes is None else sizes.drawing(solution.sizes),
-        notes=list(dict.fromkeys([*solution.notes, *(note for c in solution for note in c.notes)])),
+        notes=_own_notes(solution, getattr(pdf, "notes", ())),
         settings_json=json.dumps(settings, indent=2, ensure_ascii=False),
         limits=BOUNDS,
         command=shlex.join([Path(stamp["command"][0]).name, *stamp["command"][1:]]),
@@ -109,6 +109,12 @@ def solve_page(
         date=datetime.fromisoformat(stamp["time"]).strftime("%-d %B %Y, %H:%M UTC"),
         data=page.embed_json(data),
     )
+
+
+def _own_notes(solution: Solution, of_pdf: Sequence[str]) -> list[str]:
+    """What was noted of the answer; notes on the PDF stand beside it."""
+    notes = dict.fromkeys([*solution.notes, *(note for c in solution for note in c.notes)])
+    return [note for note in notes if note not in of_pdf]
 
 
 _OPTIONAL = ("probability", "rw_before_refine", "rw_relaxed", "family_bound")
