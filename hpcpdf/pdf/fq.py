@@ -179,9 +179,12 @@ def read_pdf(
         As `hpcpdf.read_gr` and `read_fq`.
     """
     path = Path(path)
-    if path.suffix.lower() in _BY_SUFFIX or _is_of_q(path):
-        return read_fq(path, qmin=qmin, qmax=qmax, lorch=lorch, radiation=radiation)
-    pdf = read_gr(path, radiation=radiation)
+    try:
+        pdf = read_gr(path, radiation=radiation)
+    except DataError:
+        if path.suffix.lower() in _BY_SUFFIX or _is_of_q(path):
+            return read_fq(path, qmin=qmin, qmax=qmax, lorch=lorch, radiation=radiation)
+        raise
     if lorch:
         raise ConfigError(f"{path}: holds G(r), which a Lorch window comes too late for; give the file of F(Q) or S(Q)")
     stated: dict[str, Any] = {}

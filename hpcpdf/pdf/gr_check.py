@@ -50,10 +50,10 @@ def check_names(path: str, suffix: str, columns: Columns) -> list[str]:
         Naming the quantity and what to do.
     """
     x, y = columns.x_label, columns.y_label
-    if x is not None and x.quantity == "Q" and y is not None and y.quantity == "I(Q)":
-        raise DataError(f"{path}: the first column is Q ({x.text!r}), not r; {_PATTERN}")
     if x is not None and x.quantity in _FIRST:
-        raise DataError(f"{path}: the first column is {x.quantity} ({x.text!r}), not r; {_FIRST[x.quantity]}")
+        what = _PATTERN if y is not None and y.quantity == "I(Q)" else _FIRST[x.quantity]
+        beside = f", beside {y.quantity or y.text!r}" if y is not None else ""
+        raise DataError(f"{path}: the first column is {x.quantity} ({x.text!r}){beside}, not r; {what}")
     quantity = "" if y is None else y.quantity
     if quantity == "D(r)":
         return ["D(r) is taken for G(r), from which it differs by a factor"]
@@ -87,9 +87,11 @@ def check_values(path: str, r: Floats, g: Floats, quantity: str) -> None:
         )
     inside = g[r > 0.0]
     tail = g[-max(3, g.size // 5) :]
-    if np.all(inside > 0.0) and np.median(tail) > 0.02 * inside.max():
+    # No atoms are nearer than 1.5 Å: there, G(r) of a particle without a density around it is 0 but for ripples.
+    stays = np.count_nonzero((r > 0.0) & (r < 1.5)) >= 5 or np.all(inside == np.round(inside))
+    if np.all(inside > 0.0) and (stays or np.median(tail) > 0.02 * inside.max()):
         raise DataError(
-            f"{path}: the curve lies above 0 everywhere ({inside.min():.4g} to {inside.max():.4g}) and does not decay; "
+            f"{path}: the curve lies above 0 everywhere ({inside.min():.4g} to {inside.max():.4g}) ; "
             "G(r) oscillates about 0. Is it a diffraction pattern, or g(r), T(r) or R(r)? Convert it to G(r) first"
         )
     if quantity != "G(r)" and g.min() > -0.5 and abs(tail.mean() - 1.0) < 0.03 and tail.std() < 0.5:

@@ -17,7 +17,11 @@ from hpcpdf.pdf.gr_units import Unit, parse_unit
 
 Floats = NDArray[np.float64]
 
-_UNITS = re.compile(r"^\s*[#%!]*\s*(?:(?:[rx]|length|distance)[\s_-]*)?units?\s*[:=]\s*([^,;]+)", re.IGNORECASE)
+_UNITS = re.compile(
+    r"^\s*[#%!]*\s*(?:(?:[rx]|length|distance)[\s_-]*)?units?(?: of [rx])?\s*[:=]\s*([^,;]+)", re.IGNORECASE
+)
+_NEAR = 3
+"""So many lines above the numbers any words may be names."""
 _AXES = 5
 """So many lines above the numbers may name axes, one each, as in .chi files."""
 
@@ -71,11 +75,12 @@ def choose_columns(table: Table, wanted: Sequence[str], path: Path) -> Columns:
     values, notes = table.values, []
     labels = _labels(table)
     first = 0
-    if values.shape[1] >= 3 and (_counts(values[:, 0], values[:, 1]) or (labels and labels[0].quantity == "index")):
-        first = 1
-        if labels and len(labels) >= table.widest:
+    while values.shape[1] >= 3 and (_counts(values[:, 0], values[:, 1]) or (labels and labels[0].quantity == "index")):
+        first += 1
+        if labels and len(labels) > table.widest - first:
             labels = labels[1:]
-    values = values[:, first:]
+            labels[:1] = [read_label(label.text, first=True) for label in labels[:1]]
+        values = values[:, 1:]
     if labels:
         labels = [read_label(label.text, first=i == 0) for i, label in enumerate(labels)]
     named = len(labels) >= min(table.widest - first, 2)
@@ -100,14 +105,13 @@ def choose_columns(table: Table, wanted: Sequence[str], path: Path) -> Columns:
 
 
 def _counts(column: Floats, following: Floats) -> bool:
-    """Whether a column only numbers the rows: whole numbers in even steps beside one that ascends as well."""
+    """Whether a column only numbers the rows: whole numbers in order, or one for all, beside a column that ascends."""
     with np.errstate(invalid="ignore", over="ignore"):
         steps = np.diff(column)
         return bool(
             np.all(np.isfinite(column))
             and np.all(column == np.round(column))
-            and steps[0] >= 1.0
-            and np.all(steps == steps[0])
+            and (np.all(steps > 0.0) or np.all(steps < 0.0) or not np.any(steps))
             and np.all(np.diff(following) > 0.0)
         )
 
@@ -116,16 +120,16 @@ def _labels(table: Table) -> list[Label]:
     """Names of the columns, when a line of the header holds them."""
     columns = table.widest
     marked = [line for line in table.header if re.match(r"\s*#\s*L\s", line)]
-    candidates = marked[-1:] or [line for line in table.header if line.strip(" \t#%!/,;")][:-4:-1]
+    candidates = marked[-1:] or [line for line in table.header if line.strip(" \t#%!/,;|")][::-1]
     units: list[Unit | None] = []
-    for line in candidates:
+    for above, line in enumerate(candidates):
         names = split_labels(line, columns)
         if not marked and all(parse_unit(name) is not None for name in names) and len(names) >= 2:
             # A row of units below the names, as spreadsheets write them.
             units = [parse_unit(name) for name in names]
             continue
         labels = [read_label(name, first=i == 0) for i, name in enumerate(names)]
-        if marked or _names_columns(labels, columns):
+        if marked or _names_columns(labels, columns, near=above < _NEAR):
             for i, unit in enumerate(units[: len(labels)]):
                 if labels[i].unit is None and unit is not None:
                     labels[i] = Label(f"{labels[i].text} ({names_of(unit)})", labels[i].quantity, labels[i].part, unit)
@@ -139,12 +143,12 @@ def names_of(unit: Unit) -> str:
     return name if unit.power == 1 else f"{name}^{unit.power}"
 
 
-def _names_columns(labels: Sequence[Label], columns: int) -> bool:
-    """Whether words above the numbers are names of columns and no sentence."""
+def _names_columns(labels: Sequence[Label], columns: int, *, near: bool) -> bool:
+    """Whether words above the numbers are names of columns and no sentence; less is believed when not `near` them."""
     if not 2 <= len(labels) <= columns:
         return False
     known = labels[1].quantity or labels[1].part != "plain"
-    if len(labels) < columns - 1 and not known:
+    if (len(labels) < columns - 1 or not near) and not known:
         return False
     if any(re.search(r"[=:]", label.text) and "unnamed" not in label.text.lower() for label in labels):
         return False
@@ -226,4 +230,4 @@ def _error(labels: Sequence[Label], values: Floats, y: int, notes: list[str]) ->
         notes.append(f"{columns} columns: the first two are used")
         return None
     column = values[:, 2 if columns == 3 else 3]
-    return None if _counts(column, values[:, 0]) else column
+    return None if column.min() != column.max() and _counts(column, values[:, 0]) else column

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from ase.data import atomic_numbers
 
-from hpcpdf.pdf.gr_units import Unit, leading_unit
+from hpcpdf.pdf.gr_units import Unit, leading_unit, parse_unit
 
 _LINE = re.compile(r"^([A-Za-z_]\w*)\s+=\s*(.*)$")
 _KEY = re.compile(r"(?<![\w.])([A-Za-z_]\w*)\s*=\s*")
@@ -32,8 +32,16 @@ _SPELLINGS = {
 }
 _VALUE = re.compile(
     r"(?<![\w.])(?:" + "|".join(f"(?P<{name}>{spelling})" for name, spelling in _SPELLINGS.items()) + r")(?![A-Za-z])"
-    r"(?:\s*[(\[](?P<unit>[^)\]=:]*)[)\]]|_(?P<suffix>[\w^/-]+))?"
+    r"(?:\s*[(\[](?P<unit>[^)\]=:]*)[)\]]|(?:_|\s*/\s*|\s+in\s+)(?P<suffix>[\w^/-]+))?"
     r"[\"']?\s*(?:(?P<sign>[:=])=?|[,;\s])\s*[\"']?(?P<value>" + _LEADING_NUMBER.pattern + ")",
+    re.IGNORECASE,
+)
+_RANGE = re.compile(
+    r"\bq[\s_-]*range(?:\s*[(\[](?P<unit>[^)\]=:]*)[)\]])?\s*[:=]\s*[(\[]?(?P<qmin>"
+    + _LEADING_NUMBER.pattern
+    + r")\s*(?:-|–|to|\.\.+|[,;]\s|\s)\s*(?P<qmax>"
+    + _LEADING_NUMBER.pattern
+    + r")[)\]]?",
     re.IGNORECASE,
 )
 _COMPOSITION = re.compile(
@@ -87,12 +95,20 @@ def _known(text: str, found: dict[str, str]) -> list[tuple[int, int]]:
         # Without a sign, only what begins a line is a key.
         if match["sign"] is None and match.start() > 1:
             continue
+        # "qmax_inst" and "qmax (instrument)" are other things.
+        if (match["suffix"] and parse_unit(match["suffix"]) is None) or "inst" in (match["unit"] or "").lower():
+            continue
         name = next(name for name in _SPELLINGS if match[name] is not None)
         end = matches[i + 1].start() if i + 1 < len(matches) else len(text)
         rest = re.split(r"\s{2,}|,\s|;", text[match.end() : end])[0].strip(" ,;\"'")
         unit = match["unit"] or match["suffix"] or ""
         found.setdefault(name, f"{match['value']} {unit or rest}".strip())
         spans.append((match.start(), match.end()))
+    both = _RANGE.search(text)
+    if both is not None:
+        for name in ("qmin", "qmax"):
+            unit = both["unit"] or text[both.end() :]
+            found.setdefault(name, f"{both[name]} {unit}".strip())
     for name, pattern in (("composition", _COMPOSITION), ("mode", _MODE)):
         word = pattern.match(text)
         if word is not None:

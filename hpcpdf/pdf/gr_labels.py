@@ -20,8 +20,8 @@ _PARTS: tuple[tuple[Part, str], ...] = (
         "error",
         r"err|sig(?:ma)?(?:[_ ]|$|\()|σ|std|esd|uncert|^±|^[de](?:[_ ]?(?:g|gr|y|g\(r\)|f|s|fq|sq|[fs]\(q\)))?$|^sig_",
     ),
-    ("calculated", r"calc|_?fit(?:ted)?$|fit[_ ]|model|simul|[_ ]sim$|theor|\brmc\b|grmc|[_ (]c\)?$"),
-    ("observed", r"obs|exp(?:t|er|$|\W)|meas|[_ ]data$|^data$"),
+    ("calculated", r"calc|_?fit(?:ted)?$|fit[_ ]|refin|model|simul|[_ ]sim$|theor|\brmc\b|grmc|[_ (]c\)?$"),
+    ("observed", r"obs|exp(?:t|er|$|\W|_)|meas|[_ ]data$|^data$|[_ (]o\)?$"),
 )
 _FIRST = (
     ("index", r"(?:|#|i|n|k|no\.?|nr\.?|num(?:ber)?|idx|index|points?|row|id|unnamed: ?\d+)"),
@@ -30,7 +30,7 @@ _FIRST = (
     (
         "2θ",
         r"(?:scattering )?(?:2[\s_-]*theta|2\s*θ|two[\s_-]*theta|2th|tth|theta|θ|angle|degrees?|deg)(?: angles?)?"
-        r"(?: in degrees)?",
+        r"(?:[\s_]?(?:in )?(?:deg|degrees?)|\s*/\s*\S+)?",
     ),
     ("d", r"(?:d[\s_-]?spacing|d-?value)"),
     ("time of flight", r"(?:tof|time[\s_-]of[\s_-]flight)"),
@@ -118,17 +118,18 @@ def _quantity(base: str, argument: str, unit: Unit | None) -> str:
     if re.search(r"s\(q\)-1", base.lower().replace(" ", "")):
         return "S(Q)-1"
     stem = _BRACKET.sub("", base)
-    stem = (
-        re.sub(
-            r"[_ -]?(?:obs(?:erved)?|exp(?:erimental|eriment|t)?|meas(?:ured)?|data|calc(?:ulated)?|fit(?:ted)?|model|"
-            r"simulated|sim|rmc|diff(?:erence)?|resid(?:ual)?)[_ ]?",
-            "",
-            stem,
-            flags=re.IGNORECASE,
-        )
-        .replace("_", "")
-        .strip(" -$")
-    )
+    stem = re.sub(
+        r"[_ -]?(?:obs(?:erved)?|exp(?:erimental|eriment|t)?|meas(?:ured)?|data|calc(?:ulated)?|fit(?:ted)?|model|"
+        r"simulated|sim|rmc|diff(?:erence)?|resid(?:ual)?)[_ ]?",
+        "",
+        stem,
+        flags=re.IGNORECASE,
+    ).strip(" _-$")
+    if argument == "r" and re.search(r"g\(r\)\s*-\s*1$", base):
+        return "h(r)"
+    # "total T(r)" is T(r).
+    last = re.split(r"[\s_-]", stem)[-1]
+    stem = last if argument and len(last) == 1 else stem.replace("_", "")
     if stem in ("G", "Gr", "GofR", "G of r", "GR"):
         return "G(r)"
     if stem.lower() in ("g", "gr", "gofr", "g of r"):

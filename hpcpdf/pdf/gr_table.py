@@ -57,7 +57,7 @@ class Dialect:
     Attributes
     ----------
     comma : bool
-        Whether the decimal mark is a comma. Then blanks, tabs, semicolons, quotes and commas before a blank divide
+        Whether the decimal mark is a comma. Then blanks, semicolons, bars, quotes and commas before a blank divide
         columns; otherwise commas do so too.
     """
 
@@ -68,8 +68,8 @@ class Dialect:
         line = line.strip()
         if self.comma:
             line = re.sub(r'(?<=")\s*,|,\s*(?=")', ";", line)
-        line = line.replace('"', "").replace("'", "").strip(" \t,;")
-        return re.split(r"(?:\s|;|,(?=\s))+" if self.comma else r"[\s,;]+", line)
+        line = line.replace('"', "").replace("'", "").strip(" \t,;|")
+        return re.split(r"(?:[\s;|]|,(?=\s))+" if self.comma else r"[\s,;|]+", line)
 
     def is_number(self, cell: str) -> bool:
         """Whether a column holds a number."""
@@ -122,7 +122,7 @@ def read_table(lines: Sequence[str], path: Path, first: str, second: str) -> Tab
     for i in range(begin, len(lines)):
         line, _, remark = lines[i].partition("#")
         remarks += [remark] if remark else []
-        if not line.strip(" \t\f\v,;\x04\x1a"):
+        if not line.strip(" \t\f\v,;|"):
             continue
         if line.lstrip().startswith(("%", "!", "//")):
             remarks.append(line)

@@ -9,8 +9,10 @@ from hpcpdf.errors import DataError
 _LOOK = 4096
 _ENDS = bytes([0, 4, 26])
 """NUL, end of transmission and Ctrl-Z: what fills or ends a file on some systems."""
-_SPOKEN = str.maketrans({"\u2212": "-", "\u00a0": " ", "\u2009": " ", "\u202f": " ", "\u212b": "Å"})
-"""The minus sign, blanks that do not break and the unit Å are what they look like."""
+_SPOKEN = str.maketrans({chr(i): None for i in (*range(9), *range(14, 28), 127)}) | str.maketrans(
+    {"\u2212": "-", "\u00a0": " ", "\u2009": " ", "\u202f": " ", "\u212b": "Å"}
+)
+"""Minus signs, blanks that do not break and the unit Å are what they look like; marks for printers are left out."""
 
 
 def read_lines(path: Path) -> list[str]:
@@ -42,6 +44,8 @@ def _decode(raw: bytes, path: Path) -> str:
             return raw.decode("utf-16").rstrip("\0\x04\x1a")
         except UnicodeDecodeError:
             raise DataError(f"{path}: begins as UTF-16 text but breaks off: copy it again") from None
+    if not any(raw[1:400:2]) and 0 not in raw[:400:2]:
+        return _decode(b"\xff\xfe" + raw, path)
     raw = raw.rstrip(_ENDS + b" \t\r\n")
     if not raw:
         raise DataError(f"{path}: is empty: nothing but control characters")
