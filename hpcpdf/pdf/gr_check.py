@@ -13,8 +13,8 @@ Floats = NDArray[np.float64]
 LEAST, MOST = 1e-10, 1e10
 """Between these lies the largest |G| of anything that is a PDF in Å⁻², whatever its scale; squares of other numbers,
 and what is computed from these, leave the range of numbers."""
-_LONGEST, _SHORTEST = 1e5, 0.1
-"""Ends of r, Å."""
+_LONGEST, _SHORTEST = 1e5, 3.0
+"""Ends of r, Å; before the shorter one no second neighbour is seen."""
 
 _PATTERN = "a diffraction pattern is no PDF: make G(r) of it first (PDFgetX3, GudrunX, …)"
 _FIRST = {

@@ -342,6 +342,7 @@ REFUSED = {
     "large in nm": ("gr", "r (pm) G (pm^-2)\n" + rows(R, 1e306 * G), "not a finite number"),
     "r vanishes": ("gr", rows(1e-200 * R, G), "r ends at"),
     "r explodes": ("gr", rows(1e200 * R, G), "r ends at"),
+    "r in nm, unsaid": ("gr", rows(R / 10, 100 * G), "name its unit"),
     "r in m, unsaid": ("gr", rows(1e-10 * R, G), "name its unit"),
 }
 

@@ -81,6 +81,28 @@ def test_the_command_line_says_how_long_to_search(sample: Path, asked: list[dict
     assert "'quick', 'normal', 'thorough'" in capsys.readouterr().err.replace("\n", " ")
 
 
+def test_a_structure_factor_is_transformed_as_asked(tmp_path: Path, asked: list[dict], monkeypatch, capsys) -> None:
+    """And what was asked for stands in the record."""
+    seen = []
+    answer = solution()[0]
+    monkeypatch.setattr("hpcpdf.reconstruct.solve.solve", lambda pdf, **options: seen.append(pdf) or answer)
+    q = np.arange(0.5, 24.0, 0.02)
+    rows = [f"{a:.4f} {1.0 + np.sin(2.77 * a) * np.exp(-0.004 * a * a) / (2.77 * a):.8f}" for a in q]
+    (tmp_path / "a.sq").write_text("\n".join(rows))
+    base = ["solve", str(tmp_path / "a.sq"), "-e", "Pt", "--radiation", "neutron", "--lorch", "--qmin", "1"]
+    assert main([*base, "--qmax", "20", "--dry-run", "--out", str(tmp_path / "out")]) == 0
+    assert "Lorch" in capsys.readouterr().out
+    assert main([*base, "--qmax", "20", "--out", str(tmp_path / "out")]) == 0
+    assert (seen[0].qmin, seen[0].qmax, seen[0].radiation) == (1.0, 20.0, "neutron")
+    peak = seen[0].r[np.argmax(seen[0].g)]
+    assert abs(peak - 2.77) < 0.05
+    html = (tmp_path / "out" / "report.html").read_text()
+    for name, value in (("qmax", "20.0"), ("lorch", "true"), ("radiation", "&#34;neutron&#34;")):
+        assert f"&#34;{name}&#34;: {value}" in html
+    assert main([*base, "--qmax", "30", "--out", str(tmp_path / "out2")]) == 1
+    assert "outside of the data" in capsys.readouterr().err
+
+
 def test_a_model_that_is_not_there_is_found_before_the_search(sample: Path, asked: list[dict], tmp_path: Path) -> None:
     for model in (tmp_path / "none.safetensors", tmp_path):
         with pytest.raises(DataError, match="no such model file"):

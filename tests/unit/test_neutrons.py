@@ -52,6 +52,7 @@ def test_a_file_of_pdfgetn_is_solved(measured, tmp_path):
     out = tmp_path / "out"
     call = ["solve", str(measured), "-e", "Pt", "--effort", "quick", "--no-refine", "--rmax", "14", "--out", str(out)]
     assert main(call) == 0
+    assert "<dd>neutrons</dd>" in (out / "report.html").read_text()
     best = read_solution(out)[0]
     np.testing.assert_allclose(np.sort(pdist(best.atoms.positions)), np.sort(pdist(TRUTH)), rtol=2e-3)
 
