@@ -52,7 +52,7 @@ def check_names(path: str, suffix: str, columns: Columns) -> list[str]:
     x, y = columns.x_label, columns.y_label
     if x is not None and x.quantity in _FIRST:
         what = _PATTERN if y is not None and y.quantity == "I(Q)" else _FIRST[x.quantity]
-        beside = f", beside {y.quantity or y.text!r}" if y is not None else ""
+        beside = "" if y is None or y.quantity in ("", *_FIRST) else f", beside {y.quantity}"
         raise DataError(f"{path}: the first column is {x.quantity} ({x.text!r}){beside}, not r; {what}")
     quantity = "" if y is None else y.quantity
     if quantity == "D(r)":

@@ -10,7 +10,7 @@ _LENGTHS = (
     (r"pm|pico-?met(?:er|re)s?", 0.01),
     (r"[uµμ]m|micro-?met(?:er|re)s?|microns?", 1e4),
     (r"m|met(?:er|re)s?", 1e10),
-    (r"bohrs?|a_?0", 0.529177210903),
+    (r"bohrs?", 0.529177210903),
     # A, Å (two code points), \AA, every spelling of ångström, and Å as read in a wrong encoding.
     (r"a|å|aa|angs?\.?|angst\.?|[aå]ngstr(?:o|ö|oe)e?ms?|ã…|ã\x85|â„«|\ufffd|\?", 1.0),
 )

@@ -6,10 +6,13 @@ import json
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
 from ase.cluster import Octahedron
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hpcpdf import DataError, PdfParams, read_gr, simulate_pdf
 from hpcpdf.pdf.gr_header import number, parse
@@ -401,3 +404,36 @@ def test_names_with_blanks_divide_as_the_columns_do():
     assert split_labels("#L r G(r) dr dG(r)", 4) == ["r", "G(r)", "dr", "dG(r)"]
     label = read_label("Q[S(Q)-1]", first=False)
     assert label.quantity == "F(Q)"
+
+
+@settings(max_examples=80, deadline=None, derandomize=True)
+@given(
+    by=st.sampled_from([" ", "\t", ";", ", ", " | "]),
+    comma=st.booleans(),
+    index=st.sampled_from([None, "{}", "{:05d}", "{}:", "[{}]", "row{}"]),
+    unit=st.sampled_from([("A", 1.0), ("nm", 10.0), ("pm", 0.01)]),
+    label=st.sampled_from(["#L r({u}){s}G({u}^-2)", "# r [{u}]{s}Gobs [1/{u}^2]", "r / {u}{s}G(r) / {u}-2"]),
+    errors=st.booleans(),
+    head=st.sampled_from(HEADERS),
+    mark=st.sampled_from(["", "#### start data\n"]),
+    foot=st.sampled_from(["", "END\n", "\x1a", "Rw: 0.1\n"]),
+)
+def test_ways_of_writing_mix(by, comma, index, unit, label, errors, head, mark, foot):
+    """Any choice of divider, decimal mark, index, unit, names, header and end gives the same PDF."""
+    name, length = unit
+    columns = [R / length, G * length**2, *([E * length**2] if errors else [])]
+    lines = [by.join(f"{value:.8g}" for value in row) for row in zip(*columns, strict=True)]
+    if index is not None:
+        lines = [index.format(i) + by + line for i, line in enumerate(lines)]
+    body = "\n".join(lines) + "\n"
+    names = label.format(u=name, s="; " if by == ";" else "   ") + (
+        "" if not errors else ("; " if by == ";" else "   ") + "dG"
+    )
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "a.gr"
+        path.write_text(head + mark + names + "\n" + (commas(body) if comma else body) + foot)
+        pdf = read_gr(path)
+    np.testing.assert_allclose(pdf.r, R, rtol=1e-7)
+    np.testing.assert_allclose(pdf.g, G, rtol=1e-6, atol=1e-9)
+    assert (pdf.qmin, pdf.qmax) == (pytest.approx(1.0), pytest.approx(22.0))
+    assert (pdf.dg is not None) == errors
