@@ -86,7 +86,7 @@ def judge(candidates: Sequence[Candidate], pdf: Any, shapes: Sequence[Geometry] 
         **values,
         meaning=_meaning(best.rw, found),
         alternatives=tuple(tuple(group) for group in groups.values()),
-        warnings=(*_on_sizes(solution), *_warnings(best, shapes[0], pdf, found)),
+        warnings=(*_on_sizes(solution), *_warnings(best, shapes[0], pdf, found, known_instrument(candidates))),
     )
 
 
@@ -138,11 +138,16 @@ def _on_sizes(solution: Solution | None) -> list[str]:
     ]
 
 
-def _warnings(best: Candidate, shape: Geometry, pdf: Any, of: Findings) -> list[str]:
+def known_instrument(candidates: Sequence[Candidate]) -> bool:
+    """Whether a calibration told Qdamp and Qbroad, so that they were not fitted."""
+    return isinstance(candidates, Solution) and "instrument" in candidates.settings
+
+
+def _warnings(best: Candidate, shape: Geometry, pdf: Any, of: Findings, known: bool) -> list[str]:
     found = []
     for name, (low, high) in BOUNDS.items():
         value = float(getattr(best, name))
-        if at_bound(name, value):
+        if not (known and name == "qdamp") and at_bound(name, value):
             found.append(f"{name} = {value:.4g} sits on the limit of its range ({low} – {high}).")
     if pdf.qmax is None:
         found.append("The file does not state Qmax: the termination ripples of the calculated PDF rest on a default.")

@@ -49,6 +49,7 @@ def solve_page(
     source = str(getattr(pdf, "source", "PDF"))
     symbols = sorted({symbol for c in solution for symbol in symbols_of(c)})
     bulk = judge.bulk_distance(symbols[0]) if len(symbols) == 1 else None
+    known = judge.known_instrument(solution)
     full_r, full_g = np.asarray(pdf.r, dtype=float), np.asarray(pdf.g, dtype=float)
     data = {
         "r": page.numbers(best.r, 5),
@@ -57,7 +58,7 @@ def solve_page(
         "fullG": page.numbers(full_g),
         "colours": {s: [round(255 * float(v)) for v in jmol_colors[atomic_numbers[s]]] for s in symbols},
         "candidates": [
-            _candidate_data(c, s, row, best.r, bulk) for c, s, row in zip(solution, shapes, rows, strict=True)
+            _candidate_data(c, s, row, best.r, bulk, known) for c, s, row in zip(solution, shapes, rows, strict=True)
         ],
     }
     stamp = provenance()
@@ -104,6 +105,7 @@ def solve_page(
         notes=_own_notes(solution, getattr(pdf, "notes", ())),
         settings_json=json.dumps(settings, indent=2, ensure_ascii=False),
         limits=BOUNDS,
+        known_instrument=known,
         command=shlex.join([Path(stamp["command"][0]).name, *stamp["command"][1:]]),
         stamp=stamp,
         date=datetime.fromisoformat(stamp["time"]).strftime("%-d %B %Y, %H:%M UTC"),
@@ -127,6 +129,7 @@ def _candidate_data(
     row: Mapping[str, Any],
     r: NDArray[np.float64],
     bulk: float | None,
+    known: bool,
 ) -> dict[str, Any]:
     calculated = candidate.g_calc
     if len(candidate.r) != len(r) or not np.allclose(candidate.r, r):
@@ -143,7 +146,7 @@ def _candidate_data(
         "cn": shape.coordination.tolist(),
         "certainty": None if certainty is None else np.round(certainty, 3).tolist(),
         "nn": round(shape.nn_mean, 4) if math.isfinite(shape.nn_mean) else 2.5,
-        "rows": _parameter_rows(row, bulk),
+        "rows": _parameter_rows(row, bulk, known),
         "steps": _steps(row),
         "regions": [
             [
@@ -169,7 +172,7 @@ def _steps(row: Mapping[str, Any]) -> list[list[Any]]:
     return [[name, round(rw, 4)] for name, rw in steps if rw is not None]
 
 
-def _parameter_rows(row: Mapping[str, Any], bulk: float | None) -> list[list[str]]:
+def _parameter_rows(row: Mapping[str, Any], bulk: float | None, known: bool) -> list[list[str]]:
     before = row["rw_before_refine"]
     offset = "" if bulk is None else f"bulk metal {bulk:.3f} Å ({judge.percent(row['nn_mean_A'] / bulk - 1)})"
     rows = [
@@ -178,7 +181,7 @@ def _parameter_rows(row: Mapping[str, Any], bulk: float | None) -> list[list[str
         ["scale", f"{row['scale']:.4g}", "free, in closed form"],
         ["zoom", f"{row['zoom']:.4f}", "stretch of the starting structure; already in the coordinates"],
         ["Biso (Å²)", f"{row['biso_A2']:.3f}", f"U = {row['biso_A2'] / (8 * math.pi**2):.5f} Å², one for all atoms"],
-        ["Qdamp (Å⁻¹)", f"{row['qdamp_1_per_A']:.4f}", "instrument resolution"],
+        ["Qdamp (Å⁻¹)", f"{row['qdamp_1_per_A']:.4f}", f"instrument resolution{', of a calibration' if known else ''}"],
         [
             "δ2 (Å²)",
             f"{row['delta2_A2']:.2f}",
@@ -197,6 +200,8 @@ def _parameter_rows(row: Mapping[str, Any], bulk: float | None) -> list[list[str
         "Qdamp (Å⁻¹)": ("qdamp", row["qdamp_1_per_A"]),
         "δ2 (Å²)": ("delta2", row["delta2_A2"]),
     }
+    if known:
+        del fitted["Qdamp (Å⁻¹)"]
     for line in rows:
         if line[0] in fitted and judge.at_bound(*fitted[line[0]]):
             line[2] += "; on the limit of its range"

@@ -11,6 +11,7 @@ from ase.cluster import Octahedron
 from hpcpdf import ConfigError, Instrument, PdfParams, fit_pdf, read_solution, simulate_pdf, solve
 from hpcpdf.cli.main import main
 from hpcpdf.pdf.gr import MeasuredPdf, write_gr
+from hpcpdf.report.judge import judge
 
 PARAMS = PdfParams(rmax=30.0, rstep=0.05, qmin=0.8, qmax=25.0, qdamp=0.05, qbroad=0.04, biso=0.5)
 INSTRUMENT = Instrument(qdamp=0.05, qbroad=0.04)
@@ -128,3 +129,18 @@ def test_the_verb_takes_an_instrument(pdf, tmp_path, capsys):
     saved = read_solution(tmp_path / "out")
     assert np.all([candidate.qdamp == 0.05 for candidate in saved])
     assert saved.settings["instrument"] == {"qdamp": 0.05, "qbroad": 0.04}
+    html = (tmp_path / "out" / "report.html").read_text()
+    assert "instrument resolution, of a calibration" in html
+    assert "Qdamp (0.01 – 0.08 Å⁻¹)" not in html
+
+
+def test_a_known_qdamp_sits_on_no_limit(pdf):
+    sharp = replace(pdf, g=pdf.g * np.exp(0.5 * (0.05**2 - 0.002**2) * pdf.r**2))
+    known = solve(
+        sharp, "Pt", effort="quick", refine=False, n_threads=1, instrument=Instrument(qdamp=0.002, qbroad=0.04)
+    )
+    assert known[0].qdamp == 0.002
+    assert known[0].rw < 2e-3
+    assert not any("qdamp" in text for text in judge(known, sharp).warnings)
+    # Of the candidates alone nobody knows that it was not fitted.
+    assert any("qdamp" in text for text in judge(tuple(known), sharp).warnings)
