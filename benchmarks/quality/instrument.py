@@ -10,6 +10,7 @@ beside this file unless `--out` says otherwise.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 import time
@@ -26,7 +27,7 @@ from cases import Case, make_cases, make_pdf  # noqa: E402
 from judge import judge  # noqa: E402
 
 import hpcpdf  # noqa: E402
-from hpcpdf.stage import sample_rng, write_json  # noqa: E402
+from hpcpdf.stage import atomic_path, sample_rng  # noqa: E402
 
 
 def broadened(case: Case, qbroad: float, index: int, seed: int) -> Case:
@@ -61,8 +62,7 @@ def solved(case: Case, effort: str, instrument: Path | None) -> dict[str, Any]:
         "atoms_error": found.atoms_error,
         "atoms_in_90_percent": low <= case.n_atoms <= high,
         "atoms_90_percent": [low, high],
-        "probability_of_first": solution[0].probability,
-        "qdamp": solution[0].qdamp,
+        "qdamp": round(solution[0].qdamp, 5),
         "cpu_seconds": round(seconds, 2),
     }
 
@@ -75,7 +75,7 @@ def rows(asked: argparse.Namespace, qbroad: float) -> Iterator[dict[str, Any]]:
             path = Path(folder) / "instrument.toml"
             hpcpdf.Instrument(qdamp=case.params.qdamp, qbroad=qbroad).save(path)
             both = {"without": solved(case, asked.effort, None), "with": solved(case, asked.effort, path)}
-        yield {"case": index, "atoms": case.n_atoms, "true_qdamp": case.params.qdamp, **both}
+        yield {"case": index, "atoms": case.n_atoms, "true_qdamp": round(case.params.qdamp, 5), **both}
 
 
 def told(row: dict[str, Any], how: str) -> str:
@@ -109,7 +109,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE / "instrument.json")
     asked = parser.parse_args()
     settings = {name: getattr(asked, name) for name in ("set", "seed", "count", "effort")}
-    write_json(asked.out, {"settings": settings, "runs": [run(asked, qbroad) for qbroad in asked.qbroad]})
+    text = json.dumps({"settings": settings, "runs": [run(asked, qbroad) for qbroad in asked.qbroad]})
+    # A case a line.
+    with atomic_path(asked.out) as temporary:
+        temporary.write_text(text.replace('{"case"', '\n{"case"') + "\n")
 
 
 if __name__ == "__main__":
