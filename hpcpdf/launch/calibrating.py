@@ -10,6 +10,7 @@ from hpcpdf.errors import ConfigError
 from hpcpdf.launch.reconstructing import check_span
 from hpcpdf.launch.settings import check_writable
 from hpcpdf.pdf.gr import read_gr
+from hpcpdf.report.lines import plain
 from hpcpdf.sample.calibrate import calibrate, crystal, table
 from hpcpdf.sample.instrument import Instrument
 from hpcpdf.stage import atomic_path
@@ -73,11 +74,9 @@ def calibrate_file(
         return None
     instrument = calibrate(pdf, settings.element, settings.r_range)
     low, high = instrument.r_range or settings.r_range
-    say(f"{file}: bulk {settings.element}, {low:g} to {high:g} Å, R_w {instrument.rw:.4f}")
-    for line in table(instrument):
-        say(line)
-    for note in instrument.notes:
-        say(f"note: {note}")
+    say(f"{file}: bulk {settings.element}, {low:g} to {high:g} A, R_w {instrument.rw:.4f}")
+    for line in (*table(instrument), *(f"note: {note}" for note in instrument.notes)):
+        say(plain(line))
     if settings.figure is not None:
         _draw(instrument, settings.figure)
         say(f"-> {settings.figure}")

@@ -16,6 +16,11 @@ _PLAIN = str.maketrans(
 )
 
 
+def plain(text: str) -> str:
+    """Text for a terminal of any encoding."""
+    return text.translate(_PLAIN)
+
+
 def ranking(candidates: Sequence[Candidate], r_range: tuple[float, float]) -> list[str]:
     """The candidates as a table, best first; `r_range` in Å."""
     agreement = f"R_w({r_range[0]:g}-{r_range[1]:g} A)"
@@ -58,4 +63,4 @@ def summary(solution: Solution, pdf: Any) -> list[str]:
             lines.append(f"no PDF tells from {rank}: {', '.join(equivalent_name(other) for other in one.equivalents)}")
     lines += [f"look at: {text}" for text in judged.warnings]
     lines += [f"note: {text}" for text in dict.fromkeys([*solution.notes, *best.notes])]
-    return [line.translate(_PLAIN) for line in lines]
+    return [plain(line) for line in lines]
