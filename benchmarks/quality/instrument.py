@@ -1,6 +1,7 @@
 """How many more structures are exact where the instrument is known, on the simulated PDFs of `structures/cases.py`.
 
     python benchmarks/quality/instrument.py --set noise-2-asymmetric --seed 2030 --count 40 --qbroad 0 0.03
+    python benchmarks/quality/instrument.py --count 40 --effort normal --out benchmarks/quality/instrument-normal.json
 
 Every PDF of the set, without qdamp in its header, is solved twice: as it is, and with an instrument file that holds the
 true qdamp. With `--qbroad` the peaks are broadened, too, which the instrument then knows. Writes ``instrument.json``
