@@ -61,6 +61,10 @@ def solve(
     rmax: Rmax = 20.0,
     instrument: InstrumentFile = None,
     seed: Seed = 0,
+    formats: Annotated[
+        str, typer.Option("--formats", metavar="NAMES", help="Also write candidates as any of stru,pdb,rmc6f.")
+    ] = "",
+    script: Annotated[bool, typer.Option("--script", help="Also write refine.py, a DiffPy-CMI refinement.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results for other data in DIR.")] = False,
     dry_run: DryRun = False,
 ) -> None:
@@ -78,7 +82,9 @@ def solve(
         seed=seed,
         instrument=instrument,
     )
-    solve_files(files, settings, out, overwrite=overwrite, dry_run=dry_run, say=typer.echo)
+    solve_files(
+        files, settings, out, formats=formats, script=script, overwrite=overwrite, dry_run=dry_run, say=typer.echo
+    )
 
 
 def reconstruct(

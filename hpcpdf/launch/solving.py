@@ -19,6 +19,7 @@ from hpcpdf.launch.settings import check_writable
 from hpcpdf.pdf.fit import PdfFitter
 from hpcpdf.pdf.gr import read_gr
 from hpcpdf.reconstruct.solution import Effort
+from hpcpdf.report.formats import chosen_formats
 from hpcpdf.report.lines import ranking, summary
 from hpcpdf.report.overview import write_overview
 from hpcpdf.report.solve_report import check_solution_dir, write_solution
@@ -49,6 +50,8 @@ def solve_files(
     settings: SolveSettings,
     out: Path,
     *,
+    formats: str | Sequence[str] = (),
+    script: bool = False,
     overwrite: bool = False,
     dry_run: bool = False,
     say: Callable[[str], None],
@@ -63,6 +66,8 @@ def solve_files(
         How to solve.
     out
         Folder for the results.
+    formats, script
+        What else is written; see `write_solution`.
     overwrite
         Whether results for other data, found in a folder, are replaced.
     dry_run
@@ -83,6 +88,7 @@ def solve_files(
         If a file cannot be read.
     """
     check_span(settings.r_range, "--rmin", "--rmax")
+    formats = chosen_formats(formats)
     folders = _folders(files, out)
     check_writable(out, "--out")
     pdfs = [read_gr(path) for path in files]
@@ -110,7 +116,10 @@ def solve_files(
         say(f"{path}: {len(solution)} candidates in {time.perf_counter() - start:.1f} s")
         for line in (*ranking(solution, settings.r_range), *summary(solution, pdf)):
             say(line)
-        say(f"-> {write_solution(solution, pdf, folder, settings.arguments(), overwrite=overwrite)}")
+        report = write_solution(
+            solution, pdf, folder, settings.arguments(), overwrite=overwrite, formats=formats, script=script
+        )
+        say(f"-> {report}")
     if len(folders) > 1:
         say(f"-> {write_overview(out, folders)}")
     return folders

@@ -31,6 +31,7 @@ def solve_page(
     judged: judge.Judgement,
     pdf: Any,
     settings: Mapping[str, Any],
+    formats: Sequence[str] = (),
 ) -> str:
     """HTML of an answer.
 
@@ -44,6 +45,8 @@ def solve_page(
         The measured PDF.
     settings
         What produced the answer, as JSON data.
+    formats
+        Endings of further files of every candidate.
     """
     best = solution[0]
     source = str(getattr(pdf, "source", "PDF"))
@@ -75,6 +78,7 @@ def solve_page(
         full_low=float(full_r[0]),
         full_high=float(full_r[-1]),
         rows=rows,
+        formats=formats,
         best=rows[0],
         equivalents=[[equivalent_name(one) for one in c.equivalents] for c in solution],
         bulk=bulk,
