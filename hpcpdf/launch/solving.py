@@ -18,6 +18,7 @@ from hpcpdf.launch.reconstructing import check_span
 from hpcpdf.launch.settings import check_writable
 from hpcpdf.pdf.fit import PdfFitter
 from hpcpdf.pdf.gr import read_gr
+from hpcpdf.pdf.range import Range, chosen_range
 from hpcpdf.reconstruct.solution import Effort
 from hpcpdf.report.formats import chosen_formats
 from hpcpdf.report.lines import ranking, summary
@@ -35,7 +36,7 @@ class SolveSettings:
     n_samples: int = 1000
     top: int = 10
     refine: bool = True
-    r_range: tuple[float, float] = (1.5, 20.0)
+    r_range: Range = (1.5, 20.0)
     effort: Effort = "normal"
     seed: int = 0
     instrument: Path | None = None
@@ -87,11 +88,14 @@ def solve_files(
     DataError
         If a file cannot be read.
     """
-    check_span(settings.r_range, "--rmin", "--rmax")
+    low, high = settings.r_range
+    if not isinstance(high, str):
+        check_span((low, high), "--rmin", "--rmax")
     formats = chosen_formats(formats)
     folders = _folders(files, out)
     check_writable(out, "--out")
     pdfs = [read_gr(path) for path in files]
+    spans = [chosen_range(pdf, settings.r_range) for pdf in pdfs]
     metallic_radius(settings.element)
     _check_model(settings.model)
     if settings.instrument is not None:
@@ -99,22 +103,23 @@ def solve_files(
     for pdf, folder in zip(pdfs, folders, strict=True):
         check_solution_dir(folder, pdf, overwrite=overwrite)
     if dry_run:
-        for path, pdf, folder in zip(files, pdfs, folders, strict=True):
-            say(f"{path}: {len(pdf.r)} points, r {pdf.r[0]:g} to {pdf.r[-1]:g} A -> {folder}")
+        for path, pdf, folder, span in zip(files, pdfs, folders, spans, strict=True):
+            fitted = f", fitted up to {span[1]:g} A" if high == "auto" else ""
+            say(f"{path}: {len(pdf.r)} points, r {pdf.r[0]:g} to {pdf.r[-1]:g} A{fitted} -> {folder}")
         return folders
 
     from hpcpdf.reconstruct.solve import check_composition, solve
 
     with warnings.catch_warnings(action="ignore"):
-        for pdf in pdfs:
+        for pdf, span in zip(pdfs, spans, strict=True):
             check_composition(pdf, settings.element)
-            PdfFitter(pdf, settings.r_range)
+            PdfFitter(pdf, span)
     Thread(target=_load_drawing, name="load drawing").start()
-    for path, pdf, folder in zip(files, pdfs, folders, strict=True):
+    for path, pdf, folder, span in zip(files, pdfs, folders, spans, strict=True):
         start = time.perf_counter()
         solution = solve(pdf, **settings.arguments(), progress=say)
         say(f"{path}: {len(solution)} candidates in {time.perf_counter() - start:.1f} s")
-        for line in (*ranking(solution, settings.r_range), *summary(solution, pdf)):
+        for line in (*ranking(solution, span), *summary(solution, pdf)):
             say(line)
         report = write_solution(
             solution, pdf, folder, settings.arguments(), overwrite=overwrite, formats=formats, script=script

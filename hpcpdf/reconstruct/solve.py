@@ -29,6 +29,7 @@ from hpcpdf.pdf.gr import MeasuredPdf
 from hpcpdf.pdf.gr_header import parse_formula
 from hpcpdf.pdf.kernel import NodeKernel
 from hpcpdf.pdf.params import B_PER_U
+from hpcpdf.pdf.range import Range
 from hpcpdf.pdf.simulate import thread_count
 from hpcpdf.reconstruct.refine import refine_positions
 from hpcpdf.reconstruct.relax import relax_surface
@@ -65,7 +66,7 @@ def solve(
     n_samples: int = 1000,
     top: int = 10,
     refine: bool = True,
-    r_range: tuple[float, float] = (1.5, 20.0),
+    r_range: Range = (1.5, 20.0),
     *,
     effort: Effort = "normal",
     seed: int = 0,
@@ -96,7 +97,7 @@ def solve(
     refine
         Also relax surfaces and optimise coordinates.
     r_range
-        Å, both ends included.
+        Å, both ends included; ``(1.5, "auto")``: as far as there is a signal (`hpcpdf.pdf.range`).
     effort
         How many moves the search may make; the same for any machine and number of threads.
     seed
@@ -139,7 +140,7 @@ class _Solver:
         self,
         pdf: MeasuredPdf,
         element: str,
-        r_range: tuple[float, float],
+        r_range: Range,
         instrument: Instrument | None,
         n_threads: int,
         tell: Callable[[str], None],
@@ -184,6 +185,7 @@ class _Solver:
             seed=seed,
             n_threads=self.n_threads,
             tell=self.tell,
+            note=self.notes.append,
             proposals=proposals,
         )
         weighed = weigh(self.data, searches)
