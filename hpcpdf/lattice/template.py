@@ -276,7 +276,7 @@ def _shells(family: str, sites: Floats, radius: float, longest: float) -> tuple[
                 if "too many classes" not in str(error):
                     raise
         raise TemplateTooLargeError(
-            f"{family} particles up to {2.0 * radius - 2.0:.0f} bond lengths across have too many distances to search among"
+            f"{family} particles up to {2.0 * radius - 2.0:.0f} bond lengths across have too many distances"
         )
     distance = np.sqrt(_squared_distances(family, min(longest, 2.0 * radius)))
     table = np.full(int(np.ceil(4.0 * radius**2 * scale)) + 8, 0xFFFF, dtype=np.uint16)

@@ -14,7 +14,17 @@ from scipy.spatial.distance import pdist
 from hpcpdf.errors import ConfigError
 from hpcpdf.pdf.background import Background, check_terms, terms_below
 from hpcpdf.pdf.clusters import as_clusters
-from hpcpdf.pdf.fit_model import CorrelatedModel, FitGrid, Histogram, SmoothModel, Values, histogram, pair_weights
+from hpcpdf.pdf.fit_model import (
+    MANY,
+    CorrelatedModel,
+    FitGrid,
+    Histogram,
+    SmoothModel,
+    Values,
+    histogram,
+    histogram_of_shells,
+    pair_weights,
+)
 from hpcpdf.pdf.fit_start import BOUNDS as BOUNDS
 from hpcpdf.pdf.fit_start import (
     LIMITS,
@@ -228,8 +238,30 @@ class PdfFitter:
         """Fit on the Q grid that belongs to the fitted Biso, so that `simulate_pdf` gives the same curve."""
         check_terms(background, self.r, self.params.qmin)
         item, longest = self._histogram(structure)
-        params = replace(self.params, rmax=self._rmax(longest))
         more = OWN_BISO if isinstance(structure, Atoms) and "biso" in structure.arrays else ()
+        return self._exactly(item, longest, background, more)
+
+    def fit_shells(self, distances: Array, numbers: Array, n_atoms: int, symbol: str) -> FitResult:
+        """`fit_exactly` of a cluster of one element that is known by its distances.
+
+        Parameters
+        ----------
+        distances, numbers : (C,) arrays
+            Å, and how many pairs lie at each.
+        n_atoms, symbol
+            How many atoms of which element.
+        """
+        item = histogram_of_shells(distances, numbers, n_atoms, symbol)
+        return self._exactly(item, float(item.distances.max(initial=0.0)))
+
+    def _exactly(
+        self,
+        item: Histogram,
+        longest: float,
+        background: int | Literal["auto"] | None = None,
+        more: tuple[str, ...] = (),
+    ) -> FitResult:
+        params = replace(self.params, rmax=self._rmax(longest))
         most = terms_below(self.r, self.params.qmin)
         counts = range(most + 1) if background == "auto" else (background or 0,)
         fits = [self._on_its_grid(item, params, more, Background(self.r, k) if k else None) for k in counts]
@@ -264,8 +296,10 @@ class PdfFitter:
         cluster = as_clusters([structure], self.params)[0][0]
         if not len(cluster.positions):
             raise ConfigError("the structure to fit has no atoms")
-        longest = float(pdist(cluster.positions).max(initial=0.0))
-        return histogram(cluster.positions, cluster.symbols or ("X",) * len(cluster.positions)), longest
+        item = histogram(cluster.positions, cluster.symbols or ("X",) * len(cluster.positions))
+        if len(cluster.positions) > MANY:
+            return item, float(item.distances.max())
+        return item, float(pdist(cluster.positions).max(initial=0.0))
 
     def _rmax(self, longest: float) -> float:
         """End of the r grid that sets the Q grid: of the data, or farther if pairs would be lost beyond it."""

@@ -25,6 +25,7 @@ from hpcpdf.lattice.shells import PdfData
 from hpcpdf.lattice.sphere import SphereFit, fit_sphere
 from hpcpdf.lattice.twins import find_twins
 from hpcpdf.pdf.fit import FitResult, PdfFitter
+from hpcpdf.pdf.fit_model import MANY
 from hpcpdf.pdf.gr import MeasuredPdf
 from hpcpdf.pdf.gr_header import parse_formula
 from hpcpdf.pdf.kernel import NodeKernel
@@ -50,6 +51,8 @@ _OTHER_BOND = 0.06
 """Bond lengths that differ from the metal's own by more than this share are told."""
 _REFINED, _MANY = 3, 400
 """Candidates whose coordinates are set free; one alone if it has more than so many atoms."""
+_MOVED = 5000
+"""Atoms of the largest particle that is refined: every step asks all pairs."""
 _REFINE_ROUNDS = 2
 _SIMULATED = 2e-3
 """R_w below which a rigid structure leaves nothing for a refinement to explain."""
@@ -282,20 +285,30 @@ class _Solver:
         rigid: list[tuple[Weighed, Atoms, FitResult]] = []
         for item in chosen:
             atoms = Atoms(f"{self.element}{len(item.met.sites)}", positions=item.search.positions(item.met))
-            rigid.append((item, atoms, self.fitter.fit_exactly(atoms)))
+            rigid.append((item, atoms, self._rigid(item, atoms)))
         _, atoms, best = min(rigid, key=lambda one: one[2].rw)
         self.one_structure = best.rw, best.n_parameters + faces(atoms.positions)
         self.tell(f"best rigid particle: R_w {best.rw:.4f}")
         found = []
         several = _REFINED if len(rigid[0][1]) <= _MANY else 1
+        if refine and len(rigid[0][1]) > _MOVED:
+            self.notes.append(f"atoms stay on their ideal sites: only particles of up to {_MOVED} are refined")
         for rank, (item, atoms, ideal) in enumerate(rigid):
             structure, fit, relaxed = atoms, ideal, math.nan
-            if refine and rank < several and ideal.rw > _SIMULATED:
+            if refine and rank < several and ideal.rw > _SIMULATED and len(atoms) <= _MOVED:
                 structure, fit, _ = relax_surface(atoms, self.fitter, ideal)
                 relaxed = fit.rw
                 structure, fit = _free(structure, fit, self.fitter)
             found.append(self._candidate(item, weighed, structure, fit, ideal, relaxed, certain=rank < _REFINED))
         return found
+
+    def _rigid(self, item: Weighed, atoms: Atoms) -> FitResult:
+        """The fit of a structure on its sites; the distances of a large one are known without asking all its pairs."""
+        if len(atoms) <= MANY:
+            return self.fitter.fit_exactly(atoms)
+        template = item.search.template
+        counts = np.asarray(template.core.shell_counts(item.met.sites), dtype=np.float64)
+        return self.fitter.fit_shells(template.distance * item.search.widths.bond, counts, len(atoms), self.element)
 
     def _candidate(
         self,
