@@ -51,6 +51,8 @@ _OTHER_BOND = 0.06
 """Bond lengths that differ from the metal's own by more than this share are told."""
 _REFINED, _MANY = 3, 400
 """Candidates whose coordinates are set free; one alone if it has more than so many atoms."""
+_SETTLED = 1.1
+"""Ratio of the ends of a range of diameters up to which a size counts as settled, as in verdicts."""
 _MOVED = 5000
 """Atoms of the largest particle that is refined: every step asks all pairs."""
 _REFINE_ROUNDS = 2
@@ -199,6 +201,8 @@ class _Solver:
         posterior = _posterior(weighed)
         self._notes_on_bond(weighed[0].search.widths.bond)
         word = verdict(candidates, self.pdf.qmin, self.pdf.qmax, posterior)
+        if self._size_is_open(sphere, len(candidates[0].atoms)) and word == "good":
+            word = "fair"
         if sphere is not None and sphere.bulk:
             word = "poor"
             self.notes.append(
@@ -271,6 +275,24 @@ class _Solver:
         if sizes is not None:
             self.tell(f"sizes: {sizes.sentence}")
         return sizes
+
+    def _size_is_open(self, sphere: SphereFit | None, n_atoms: int) -> bool:
+        """Whether the number of atoms is one of many, whatever the posterior of the few that were met says; noted."""
+        open_ = n_atoms > _MOVED
+        if open_:
+            self.notes.append("of particles this large few are met: shape and number of atoms are one of many")
+        end = float(self.data.r[-1])
+        if sphere is not None and not sphere.bulk and sphere.diameter > end:
+            low, high = sphere.diameters
+            found = sphere.diameter * (n_atoms / sphere.n_atoms) ** (1.0 / 3.0)
+            agrees = low <= _SETTLED * found and found <= _SETTLED * high
+            other = "" if agrees else f", where the best is as large as one of {found:.0f} Å"
+            self.notes.append(
+                f"the fitted range ends at {end:.0f} Å, before the particle does: a sphere of {low:.0f} to {high:.0f} "
+                f"Å (68 %) explains it{other}; a longer range says more"
+            )
+            open_ = open_ or not agrees or high > _SETTLED * low
+        return open_
 
     def _notes_on_bond(self, bond: float) -> None:
         off = bond / self.expected_bond - 1.0
