@@ -32,6 +32,7 @@ from hpcpdf.pdf.kernel import NodeKernel
 from hpcpdf.pdf.params import B_PER_U
 from hpcpdf.pdf.range import Range
 from hpcpdf.pdf.simulate import thread_count
+from hpcpdf.reconstruct.extent import LARGE, extent
 from hpcpdf.reconstruct.refine import refine_positions
 from hpcpdf.reconstruct.relax import relax_surface
 from hpcpdf.reconstruct.shape import faces, geometry
@@ -51,10 +52,6 @@ _OTHER_BOND = 0.06
 """Bond lengths that differ from the metal's own by more than this share are told."""
 _REFINED, _MANY = 3, 400
 """Candidates whose coordinates are set free; one alone if it has more than so many atoms."""
-_SETTLED = 1.1
-"""Ratio of the ends of a range of diameters up to which a size counts as settled, as in verdicts."""
-_MOVED = 5000
-"""Atoms of the largest particle that is refined: every step asks all pairs."""
 _REFINE_ROUNDS = 2
 _SIMULATED = 2e-3
 """R_w below which a rigid structure leaves nothing for a refinement to explain."""
@@ -201,7 +198,9 @@ class _Solver:
         posterior = _posterior(weighed)
         self._notes_on_bond(weighed[0].search.widths.bond)
         word = verdict(candidates, self.pdf.qmin, self.pdf.qmax, posterior)
-        if self._size_is_open(sphere, len(candidates[0].atoms)) and word == "good":
+        size = extent(sphere, float(self.data.r[-1]), candidates[0].n_atoms)
+        self.notes += size.notes
+        if size.open and word == "good":
             word = "fair"
         if sphere is not None and sphere.bulk:
             word = "poor"
@@ -276,24 +275,6 @@ class _Solver:
             self.tell(f"sizes: {sizes.sentence}")
         return sizes
 
-    def _size_is_open(self, sphere: SphereFit | None, n_atoms: int) -> bool:
-        """Whether the number of atoms is one of many, whatever the posterior of the few that were met says; noted."""
-        open_ = n_atoms > _MOVED
-        if open_:
-            self.notes.append("of particles this large few are met: shape and number of atoms are one of many")
-        end = float(self.data.r[-1])
-        if sphere is not None and not sphere.bulk and sphere.diameter > end:
-            low, high = sphere.diameters
-            found = sphere.diameter * (n_atoms / sphere.n_atoms) ** (1.0 / 3.0)
-            agrees = low <= _SETTLED * found and found <= _SETTLED * high
-            other = "" if agrees else f", where the best is as large as one of {found:.0f} Å"
-            self.notes.append(
-                f"the fitted range ends at {end:.0f} Å, before the particle does: a sphere of {low:.0f} to {high:.0f} "
-                f"Å (68 %) explains it{other}; a longer range says more"
-            )
-            open_ = open_ or not agrees or high > _SETTLED * low
-        return open_
-
     def _notes_on_bond(self, bond: float) -> None:
         off = bond / self.expected_bond - 1.0
         if abs(off) > _OTHER_BOND:
@@ -313,11 +294,11 @@ class _Solver:
         self.tell(f"best rigid particle: R_w {best.rw:.4f}")
         found = []
         several = _REFINED if len(rigid[0][1]) <= _MANY else 1
-        if refine and len(rigid[0][1]) > _MOVED:
-            self.notes.append(f"atoms stay on their ideal sites: only particles of up to {_MOVED} are refined")
+        if refine and len(rigid[0][1]) > LARGE:
+            self.notes.append(f"atoms stay on their ideal sites: only particles of up to {LARGE} are refined")
         for rank, (item, atoms, ideal) in enumerate(rigid):
             structure, fit, relaxed = atoms, ideal, math.nan
-            if refine and rank < several and ideal.rw > _SIMULATED and len(atoms) <= _MOVED:
+            if refine and rank < several and ideal.rw > _SIMULATED and len(atoms) <= LARGE:
                 structure, fit, _ = relax_surface(atoms, self.fitter, ideal)
                 relaxed = fit.rw
                 structure, fit = _free(structure, fit, self.fitter)

@@ -58,8 +58,8 @@ recipe.addContribution(contribution)
 recipe.addVar(contribution.scale, {scale!r})
 recipe.addVar(contribution.zoom, 1.0)  # of the coordinates, which are stretched already
 recipe.addVar(contribution.biso, {biso!r})  # angstrom^2
-recipe.addVar(contribution.qdamp, {qdamp!r})  # 1/angstrom
-recipe.addVar(contribution.delta2, {delta2!r}{fixed})  # angstrom^2
+recipe.addVar(contribution.qdamp, {qdamp!r}{qdamp_fixed})  # 1/angstrom
+recipe.addVar(contribution.delta2, {delta2!r}{delta2_fixed})  # angstrom^2
 
 
 def rw():
@@ -75,12 +75,14 @@ if __name__ == "__main__":
     np.savetxt(HERE / "refined.csv", np.column_stack([r_obs, g_obs, contribution.evaluate()]), delimiter=",")
 '''
 
+_FIXED = ", fixed=True"
 
-def recipe(candidate: Candidate, params: PdfParams, source: str, file: str) -> str:
+
+def recipe(candidate: Candidate, params: PdfParams, source: str, file: str, *, qdamp_known: bool = False) -> str:
     """Text of a Python script that refines a candidate with diffpy.srfit and diffpy.srreal.
 
-    Scale, zoom, Biso, Qdamp and, where it was worth it, δ2 are free; coordinates are not. It reads ``fit.csv`` and the
-    structure beside it.
+    Scale, zoom, Biso, Qdamp unless known and, where it was worth it, δ2 are free; coordinates are not. It reads
+    ``fit.csv`` and the structure beside it.
 
     Parameters
     ----------
@@ -92,6 +94,8 @@ def recipe(candidate: Candidate, params: PdfParams, source: str, file: str) -> s
         What the data came from, for the reader.
     file
         Name of the candidate's .xyz file.
+    qdamp_known
+        Whether Qdamp stays as it is, known from a standard.
     """
     return _RECIPE.format(
         structure=f"{formula(candidate)} ({candidate.family})",
@@ -107,7 +111,8 @@ def recipe(candidate: Candidate, params: PdfParams, source: str, file: str) -> s
         biso=float(candidate.biso),
         qdamp=float(candidate.qdamp),
         delta2=float(candidate.delta2),
-        fixed="" if candidate.delta2 else ", fixed=True",
+        qdamp_fixed=_FIXED if qdamp_known else "",
+        delta2_fixed="" if candidate.delta2 else _FIXED,
     )
 
 

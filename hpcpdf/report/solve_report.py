@@ -6,6 +6,7 @@ import csv
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ def write_solution(
         solution.save(folder)
         _write_figure(folder, rows[0], solution[0], pdf)
         if script:
-            _write_script(folder, rows[0], solution[0], pdf)
+            _write_script(folder, rows[0], solution, pdf)
         html = solve_page(solution, shapes, rows, judged, pdf, settings, formats)
         (folder / "report.html").write_text(html, encoding="utf-8")
         files = sorted([*(entry.name for entry in folder.iterdir()), DONE])
@@ -166,9 +167,17 @@ def _write_structures(folder: Path, row: Mapping[str, Any], candidate: Candidate
         FORMATS[ending](path.with_suffix(f".{ending}"), candidate)
 
 
-def _write_script(folder: Path, row: Mapping[str, Any], best: Candidate, pdf: Any) -> None:
-    params = PdfFitter(pdf, (float(best.r[0]), float(best.r[-1]))).params
-    (folder / "refine.py").write_text(recipe(best, params, _source(pdf), row["file"]), encoding="utf-8")
+def _write_script(folder: Path, row: Mapping[str, Any], solution: Solution, pdf: Any) -> None:
+    best = solution[0]
+    params, instrument = (
+        PdfFitter(pdf, (float(best.r[0]), float(best.r[-1]))).params,
+        solution.settings.get("instrument"),
+    )
+    known = isinstance(instrument, Mapping)
+    if isinstance(instrument, Mapping):
+        params = replace(params, qbroad=float(instrument["qbroad"]))
+    text = recipe(best, params, _source(pdf), row["file"], qdamp_known=known)
+    (folder / "refine.py").write_text(text, encoding="utf-8")
 
 
 def _write_figure(folder: Path, row: Mapping[str, Any], best: Candidate, pdf: Any) -> None:

@@ -139,6 +139,17 @@ def test_a_folder_with_all_of_them(tmp_path: Path) -> None:
     assert {entry.name for entry in (tmp_path / "all").iterdir()} == few
 
 
+def test_the_recipe_knows_the_instrument(tmp_path: Path) -> None:
+    answer, pdf = solutions.solution()
+    write_solution(answer, pdf, tmp_path / "free", {"element": "Pt"}, script=True)
+    known = replace(answer, settings={**answer.settings, "instrument": {"qdamp": 0.031, "qbroad": 0.012}})
+    write_solution(known, pdf, tmp_path / "known", {"element": "Pt"}, script=True)
+    free, held = ((tmp_path / name / "refine.py").read_text() for name in ("free", "known"))
+    assert "calculator.qbroad = qdamp, 0.012" in held
+    assert f"contribution.qdamp, {answer[0].qdamp!r}, fixed=True" in held
+    assert f"contribution.qdamp, {answer[0].qdamp!r})" in free
+
+
 def test_the_command_line_refuses_a_format_before_the_search(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     write_gr(tmp_path / "a.gr", solutions.solution()[1])
     asked = ["solve", str(tmp_path / "a.gr"), "-e", "Pt", "-o", str(tmp_path / "out"), "--formats", "stru,doc"]
