@@ -51,6 +51,6 @@ def extent(sphere: SphereFit | None, end: float, n_atoms: int) -> Extent:
     other = "" if agrees else f", where the best is as large as one of {found:.0f} Å"
     notes.append(
         f"the fitted range ends at {end:.0f} Å, before the particle does: a sphere of {low:.0f} to {high:.0f} Å (68 %) "
-        f"explains it{other}; a longer range says more"
+        f"explains it{other}; a longer range or a known qdamp says more"
     )
     return Extent(large or not agrees or high > _SETTLED * low, tuple(notes))

@@ -28,7 +28,7 @@ def test_a_particle_as_large_as_the_sphere_is_settled() -> None:
     assert not found.open
     assert found.notes == (
         "the fitted range ends at 20 Å, before the particle does: a sphere of 38 to 40 Å (68 %) explains it; "
-        "a longer range says more",
+        "a longer range or a known qdamp says more",
     )
 
 
