@@ -32,7 +32,7 @@ Floats = NDArray[np.float64]
 Range = tuple[float, float | Literal["auto"]]
 """Ends of the r range of a fit, Å, both included; ``"auto"``: as far as `auto_rmax` says."""
 
-MARGIN = 1.1, 2.0
+MARGIN = 1.15, 3.0
 """A fit reaches beyond the signal by this factor and so many Å: that there are no longer distances tells the size."""
 LEAST = 10.0
 """Å; no fit ends before, as far as there are data."""
@@ -90,7 +90,7 @@ def signal_end(pdf: MeasuredPdf) -> float:
 def auto_rmax(pdf: MeasuredPdf) -> float:
     """Upper end of the range that a fit of this PDF is worth, Å.
 
-    A tenth and 2 Å beyond `signal_end`, at least 10 Å, never beyond the data.
+    15 % and 3 Å beyond `signal_end`, at least 10 Å, never beyond the data.
     """
     factor, more = MARGIN
     end = max(LEAST, math.ceil(10.0 * (factor * signal_end(pdf) + more)) / 10.0)

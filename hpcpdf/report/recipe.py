@@ -11,8 +11,10 @@ _RECIPE = '''\
 
 Start values are those that hpcpdf found, R_w = {rw:.4f}. Needs diffpy.srfit 3, diffpy.srreal and scipy:
 conda install -c conda-forge diffpy.srfit diffpy.srreal
+A file named on the command line takes r, G observed and G refined.
 """
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +74,8 @@ if __name__ == "__main__":
     least_squares(recipe.residual, recipe.values, x_scale="jac", diff_step=1e-5)
     print(f"R_w refined: {{rw():.4f}}")
     print(FitResults(recipe))
-    np.savetxt(HERE / "refined.csv", np.column_stack([r_obs, g_obs, contribution.evaluate()]), delimiter=",")
+    if len(sys.argv) > 1:
+        np.savetxt(sys.argv[1], np.column_stack([r_obs, g_obs, contribution.evaluate()]), delimiter=",")
 '''
 
 _FIXED = ", fixed=True"
