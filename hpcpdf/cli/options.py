@@ -51,6 +51,29 @@ Top = Annotated[int, typer.Option("--top", min=1, help="Candidates kept for each
 Refine = Annotated[bool, typer.Option("--refine/--no-refine", help="Also move the atoms of the best candidates.")]
 Rmin = Annotated[float, typer.Option("--rmin", min=0.0, help="Lower end of the compared range, in angstrom.")]
 Rmax = Annotated[float, typer.Option("--rmax", min=0.0, help="Upper end of the compared range, in angstrom.")]
+
+
+def _rmax(text: str) -> str:
+    """Refuse what is neither a number nor ``auto``."""
+    if text != "auto":
+        try:
+            number = float(text)
+        except ValueError:
+            number = -1.0
+        if not 0.0 <= number < float("inf"):
+            raise typer.BadParameter(f"{text!r} is neither a number of angstrom nor 'auto'")
+    return text
+
+
+RmaxOrAuto = Annotated[
+    str,
+    typer.Option(
+        "--rmax",
+        metavar="FLOAT|auto",
+        callback=_rmax,
+        help="Upper end of the compared range, in angstrom; auto: where the signal sinks into noise.",
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the samples.")]
 
 InstrumentFile = Annotated[

@@ -23,6 +23,7 @@ from hpcpdf.cli.options import (
     Radiation,
     Refine,
     Rmax,
+    RmaxOrAuto,
     Rmin,
     Samples,
     Seed,
@@ -62,13 +63,17 @@ def solve(
     top: Top = 10,
     refine: Refine = True,
     rmin: Rmin = 1.5,
-    rmax: Rmax = 20.0,
+    rmax: RmaxOrAuto = "20",
     qmin: Qmin = None,
     qmax: Qmax = None,
     lorch: Lorch = False,
     radiation: Radiation = None,
     instrument: InstrumentFile = None,
     seed: Seed = 0,
+    formats: Annotated[
+        str, typer.Option("--formats", metavar="NAMES", help="Also write candidates as any of stru,pdb,rmc6f.")
+    ] = "",
+    script: Annotated[bool, typer.Option("--script", help="Also write refine.py, a DiffPy-CMI refinement.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results for other data in DIR.")] = False,
     dry_run: DryRun = False,
 ) -> None:
@@ -82,13 +87,22 @@ def solve(
         n_samples=samples,
         top=top,
         refine=refine,
-        r_range=(rmin, rmax),
+        r_range=(rmin, "auto" if rmax == "auto" else float(rmax)),
         effort=effort.value,
         seed=seed,
         instrument=instrument,
     )
-    reading = Reading(qmin, qmax, lorch, None if radiation is None else radiation.value)
-    solve_files(files, settings, out, overwrite=overwrite, dry_run=dry_run, say=typer.echo, reading=reading)
+    solve_files(
+        files,
+        settings,
+        out,
+        reading=Reading(qmin, qmax, lorch, None if radiation is None else radiation.value),
+        formats=formats,
+        script=script,
+        overwrite=overwrite,
+        dry_run=dry_run,
+        say=typer.echo,
+    )
 
 
 def reconstruct(

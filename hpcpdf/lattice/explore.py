@@ -13,6 +13,7 @@ from hpcpdf.lattice.prior import BOND_COST
 from hpcpdf.lattice.search import CLEAN, FamilySearch
 from hpcpdf.lattice.shells import PdfData
 from hpcpdf.lattice.sphere import CRYSTALS, SphereFit, fit_sphere
+from hpcpdf.lattice.template import TemplateTooLargeError
 
 Floats = NDArray[np.float64]
 
@@ -64,6 +65,7 @@ def explore(
     seed: int,
     n_threads: int,
     tell: Callable[[str], None],
+    note: Callable[[str], None] = lambda text: None,
     proposals: Mapping[str, Sequence[Floats]] | None = None,
 ) -> list[FamilySearch]:
     """Search the families that their bounds leave possible, the likelier ones more.
@@ -82,6 +84,8 @@ def explore(
         The result does not depend on it.
     tell
         Called with a line of text now and then.
+    note
+        Called with what a reader of the answer should know.
     proposals
         Structures that the search of a family also begins with, as `FamilySearch.propose` takes them.
 
@@ -104,21 +108,30 @@ def explore(
     spheres: dict[str, SphereFit] = {}
     budget = MOVES[effort]
     lowest = math.inf
+    passed_over: set[int] = set()
     while sum(search.moves for search in searches.values()) < budget:
         open_ = [k for k, fit in enumerate(fits) if k == 0 or fit.rw < lowest + ROUNDING_OF_BOUNDS]
+        open_ = [k for k in open_ if k not in passed_over]
+        if not open_:
+            break
         spent = {k: searches[k].moves if k in searches else 0.0 for k in open_}
         # A family is begun when its share of what has been spent is worth a cycle.
         k = min(open_, key=lambda k: ((spent[k] + 2.0e4) / shares[k], k))
         if k not in searches:
-            searches[k] = FamilySearch(
-                data,
-                fits[k],
-                diameter_of(data, fits[k], spheres),
-                bond_cost=BOND_COST / (0.5 * data.independent),
-                stop=stop,
-                seed=seed * 1009 + k,
-                n_threads=n_threads,
-            )
+            try:
+                searches[k] = FamilySearch(
+                    data,
+                    fits[k],
+                    diameter_of(data, fits[k], spheres),
+                    bond_cost=BOND_COST / (0.5 * data.independent),
+                    stop=stop,
+                    seed=seed * 1009 + k,
+                    n_threads=n_threads,
+                )
+            except TemplateTooLargeError as error:
+                passed_over.add(k)
+                note(f"not searched: {error}")
+                continue
             if proposals and fits[k].family in proposals:
                 taken = searches[k].propose(proposals[fits[k].family])
                 tell(f"{fits[k].family}: {taken} structures of the model to begin with")

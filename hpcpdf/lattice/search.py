@@ -15,7 +15,7 @@ from hpcpdf.lattice.bounds import FamilyFit
 from hpcpdf.lattice.model import QDAMP_LIMITS, Fit, refine, start_widths
 from hpcpdf.lattice.pace import polished_of, price_of, price_of_shells, rounds_of
 from hpcpdf.lattice.shells import PdfData
-from hpcpdf.lattice.template import Template, lattice_template
+from hpcpdf.lattice.template import Template, TemplateTooLargeError, lattice_template
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
@@ -415,9 +415,13 @@ class FamilySearch:
         reach = float(np.linalg.norm(self.template.sites[best.sites], axis=1).max())
         if reach < self.template.radius - 0.8:
             return
-        old = self.template
-        self._radius = 1.25 * self.template.radius
-        self._set_template()
+        old, self._radius = self.template, 1.25 * self.template.radius
+        try:
+            self._set_template()
+        except TemplateTooLargeError:
+            # The search goes on among what there is.
+            self._radius = old.radius
+            return
         # Sites are in the order of their distance from the same origin, but what ends a template may come in between.
         places = {tuple(row): k for k, row in enumerate(np.round(self.template.sites, 4).tolist())}
         for pool in (self.pool, self._convex):

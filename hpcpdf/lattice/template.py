@@ -18,7 +18,7 @@ from scipy.spatial import cKDTree
 from hpcpdf import _core
 from hpcpdf.clusters.draw import SYMMETRIC_CENTRES, decahedral_notches, facet_normals
 from hpcpdf.clusters.template import NEIGHBOUR_CUTOFF, ideal_sites
-from hpcpdf.errors import ConfigError
+from hpcpdf.errors import ConfigError, SolverError
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
@@ -31,12 +31,20 @@ _LAYER = 1e-4
 
 _CELLS = {"fcc": 2.0, "sc": 2.0, "bcc": 6.0, "hcp": 6.0, "twin": 6.0, "decahedron": 1000.0, "icosahedron": 1000.0}
 """Cells per squared distance that tell shells apart: squared distances of lattices are whole numbers or thirds."""
+_COARSER = (1.0, 0.5, 0.25, 0.1)
+"""Factors on them for decahedra and icosahedra with more distances than can be told apart: at 10 bond lengths, cells of
+0.0005 are far below any peak's width still.
+"""
 
 _LEAST_BONDS = {"sc": 2, "bcc": 4}
 """Neighbours that an added atom must have; 3 on close-packed templates, second shell counted for bcc."""
 
 _MISSING = {"fcc": 15.0, "hcp": 15.2, "bcc": 18.5, "sc": 6.0, "decahedron": 14.8, "icosahedron": 13.4, "twin": 15.0}
 """Missing bonds of compact particles of N atoms, over N^(2/3)."""
+
+
+class TemplateTooLargeError(SolverError):
+    """A family has more distances in particles of that size than the search can tell apart."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +120,8 @@ def lattice_template(family: str, radius: float, reach: float) -> Template:
     ------
     ConfigError
         For an unknown family.
+    TemplateTooLargeError
+        For decahedra and icosahedra of more than some 12 bond lengths across.
     """
     if family not in LATTICES:
         raise ConfigError(f"unknown lattice family {family!r}; known: {', '.join(LATTICES)}")
@@ -141,7 +151,7 @@ def _template(family: str, radius: float, longest: float) -> Template:
         layer = np.concatenate([[0], np.cumsum(np.diff(found) > 1.5)])
         row[:] = layer[np.searchsorted(found, steps)]
     neighbours = _neighbours(sites)
-    table, shells = _shells(family, sites, reach, longest)
+    scale, table, shells = _shells(family, sites, reach, longest)
     core = _core.LatticeSites(
         positions=sites,
         neighbours=neighbours,
@@ -150,7 +160,7 @@ def _template(family: str, radius: float, longest: float) -> Template:
         normal=normals,
         kind=kinds,
         edge=edge,
-        scale=_CELLS[family],
+        scale=scale,
         table=table,
         n_classes=len(shells),
     )
@@ -255,15 +265,23 @@ def _neighbours(sites: Floats) -> Ints:
     return table
 
 
-def _shells(family: str, sites: Floats, radius: float, longest: float) -> tuple[NDArray[np.uint16], Floats]:
-    """Table of shells by squared distance, and their distances (C,) up to `longest`."""
+def _shells(family: str, sites: Floats, radius: float, longest: float) -> tuple[float, NDArray[np.uint16], Floats]:
+    """Cells per squared distance, table of shells by them, and their distances (C,) up to `longest`."""
     scale = _CELLS[family]
     if family in ("decahedron", "icosahedron"):
-        return _core.classes_of_pairs(sites, scale, longest)
+        for factor in _COARSER:
+            try:
+                return factor * scale, *_core.classes_of_pairs(sites, factor * scale, longest)
+            except ValueError as error:
+                if "too many classes" not in str(error):
+                    raise
+        raise TemplateTooLargeError(
+            f"{family} particles up to {2.0 * radius - 2.0:.0f} bond lengths across have too many distances"
+        )
     distance = np.sqrt(_squared_distances(family, min(longest, 2.0 * radius)))
     table = np.full(int(np.ceil(4.0 * radius**2 * scale)) + 8, 0xFFFF, dtype=np.uint16)
     table[np.rint(distance**2 * scale).astype(np.int64)] = np.arange(len(distance))
-    return table, distance
+    return scale, table, distance
 
 
 @lru_cache(maxsize=256)

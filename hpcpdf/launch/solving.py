@@ -18,7 +18,9 @@ from hpcpdf.launch.reconstructing import check_span
 from hpcpdf.launch.settings import check_writable
 from hpcpdf.pdf.fit import PdfFitter
 from hpcpdf.pdf.fq import Reading
+from hpcpdf.pdf.range import Range, chosen_range
 from hpcpdf.reconstruct.solution import Effort
+from hpcpdf.report.formats import chosen_formats
 from hpcpdf.report.lines import ranking, summary
 from hpcpdf.report.overview import write_overview
 from hpcpdf.report.solve_report import check_solution_dir, write_solution
@@ -34,7 +36,7 @@ class SolveSettings:
     n_samples: int = 1000
     top: int = 10
     refine: bool = True
-    r_range: tuple[float, float] = (1.5, 20.0)
+    r_range: Range = (1.5, 20.0)
     effort: Effort = "normal"
     seed: int = 0
     instrument: Path | None = None
@@ -49,6 +51,8 @@ def solve_files(
     settings: SolveSettings,
     out: Path,
     *,
+    formats: str | Sequence[str] = (),
+    script: bool = False,
     overwrite: bool = False,
     dry_run: bool = False,
     say: Callable[[str], None],
@@ -64,6 +68,8 @@ def solve_files(
         How to solve.
     out
         Folder for the results.
+    formats, script
+        What else is written; see `write_solution`.
     overwrite
         Whether results for other data, found in a folder, are replaced.
     dry_run
@@ -85,11 +91,15 @@ def solve_files(
     DataError
         If a file cannot be read.
     """
-    check_span(settings.r_range, "--rmin", "--rmax")
+    low, high = settings.r_range
+    if not isinstance(high, str):
+        check_span((low, high), "--rmin", "--rmax")
+    formats = chosen_formats(formats)
     folders = _folders(files, out)
     check_writable(out, "--out")
     reading = reading or Reading()
     pdfs = [reading.read(path) for path in files]
+    spans = [chosen_range(pdf, settings.r_range) for pdf in pdfs]
     metallic_radius(settings.element)
     _check_model(settings.model)
     if settings.instrument is not None:
@@ -97,8 +107,9 @@ def solve_files(
     for pdf, folder in zip(pdfs, folders, strict=True):
         check_solution_dir(folder, pdf, overwrite=overwrite)
     if dry_run:
-        for path, pdf, folder in zip(files, pdfs, folders, strict=True):
-            say(f"{path}: {len(pdf.r)} points, r {pdf.r[0]:g} to {pdf.r[-1]:g} A -> {folder}")
+        for path, pdf, folder, span in zip(files, pdfs, folders, spans, strict=True):
+            fitted = f", fitted up to {span[1]:g} A" if high == "auto" else ""
+            say(f"{path}: {len(pdf.r)} points, r {pdf.r[0]:g} to {pdf.r[-1]:g} A{fitted} -> {folder}")
             for note in pdf.notes:
                 say(f"{path}: {note}")
         return folders
@@ -106,19 +117,20 @@ def solve_files(
     from hpcpdf.reconstruct.solve import check_composition, solve
 
     with warnings.catch_warnings(action="ignore"):
-        for pdf in pdfs:
+        for pdf, span in zip(pdfs, spans, strict=True):
             check_composition(pdf, settings.element)
-            PdfFitter(pdf, settings.r_range)
+            PdfFitter(pdf, span)
     Thread(target=_load_drawing, name="load drawing").start()
     record = {**settings.arguments(), **reading.stated()}
     poor: list[str] = []
-    for path, pdf, folder in zip(files, pdfs, folders, strict=True):
+    for path, pdf, folder, span in zip(files, pdfs, folders, spans, strict=True):
         start = time.perf_counter()
         solution = solve(pdf, **settings.arguments(), progress=say)
         say(f"{path}: {len(solution)} candidates in {time.perf_counter() - start:.1f} s")
-        for line in (*ranking(solution, settings.r_range), *summary(solution, pdf)):
+        for line in (*ranking(solution, span), *summary(solution, pdf)):
             say(line)
-        say(f"-> {write_solution(solution, pdf, folder, record, overwrite=overwrite)}")
+        report = write_solution(solution, pdf, folder, record, overwrite=overwrite, formats=formats, script=script)
+        say(f"-> {report}")
         if solution.verdict == "poor":
             poor.append(f"{path} (R_w {solution[0].rw:.3f})")
     if len(folders) > 1:

@@ -14,7 +14,17 @@ from scipy.spatial.distance import pdist
 from hpcpdf.errors import ConfigError
 from hpcpdf.pdf.background import Background, check_terms, terms_below
 from hpcpdf.pdf.clusters import as_clusters
-from hpcpdf.pdf.fit_model import CorrelatedModel, FitGrid, Histogram, SmoothModel, Values, histogram, pair_weights
+from hpcpdf.pdf.fit_model import (
+    MANY,
+    CorrelatedModel,
+    FitGrid,
+    Histogram,
+    SmoothModel,
+    Values,
+    histogram,
+    histogram_of_shells,
+    pair_weights,
+)
 from hpcpdf.pdf.fit_start import BOUNDS as BOUNDS
 from hpcpdf.pdf.fit_start import (
     LIMITS,
@@ -31,6 +41,7 @@ from hpcpdf.pdf.grids import Grid, extended_grid
 from hpcpdf.pdf.least_squares import Problem, solve
 from hpcpdf.pdf.metrics import bic, independent_points, pearson, rw
 from hpcpdf.pdf.params import PdfParams
+from hpcpdf.pdf.range import Range, chosen_range
 
 Array = NDArray[np.float64]
 Structure = ArrayLike | Atoms
@@ -105,7 +116,7 @@ class FitResult:
 def fit_pdf(
     atoms: Structure,
     pdf: MeasuredPdf,
-    r_range: tuple[float, float] = (1.5, 20.0),
+    r_range: Range = (1.5, 20.0),
     refine: Sequence[str] = DEFAULT,
     *,
     params: PdfParams | None = None,
@@ -131,7 +142,7 @@ def fit_pdf(
         As from `hpcpdf.read_gr`. Its own qmin and qmax are used, and its qdamp and qbroad when the header has them;
         a qmin below 0.3 1/Å only if the data bear it out (`hpcpdf.pdf.small_angle`).
     r_range
-        Å, both ends included.
+        Å, both ends included; ``(1.5, "auto")``: as far as there is a signal (`hpcpdf.pdf.range`).
     refine
         Any of zoom (0.9–1.1), biso (0.04–4.7 Å²), qdamp (0.01–0.08 1/Å), delta2 (0–6 Å²; 0 unless the data ask for it),
         and, on request, delta1 (0–3 Å) and qbroad (0–0.2 1/Å). delta1 and delta2 can hardly be told apart, and a qbroad
@@ -163,7 +174,7 @@ def fit_pdf(
 def fit_many(
     structures: Iterable[Structure],
     pdf: MeasuredPdf,
-    r_range: tuple[float, float] = (1.5, 20.0),
+    r_range: Range = (1.5, 20.0),
     refine: Sequence[str] = DEFAULT,
     *,
     params: PdfParams | None = None,
@@ -186,16 +197,14 @@ class PdfFitter:
     def __init__(
         self,
         pdf: MeasuredPdf,
-        r_range: tuple[float, float] = (1.5, 20.0),
+        r_range: Range = (1.5, 20.0),
         refine: Sequence[str] = DEFAULT,
         *,
         params: PdfParams | None = None,
         instrument: Resolution | None = None,
     ) -> None:
         self.refine = tuple(name for name in names_of(refine) if instrument is None or name not in OF_INSTRUMENT)
-        low, high = float(r_range[0]), float(r_range[1])
-        if not 0.0 <= low < high:
-            raise ConfigError(f"r_range = ({low:g}, {high:g}): expected 0 <= low < high")
+        low, high = chosen_range(pdf, r_range)
         part = pdf.between(low, high)
         self.r, self.g_obs = np.array(part.r), np.array(part.g)
         self.params, notes = start_of(pdf, params or PdfParams(), self.refine, instrument)
@@ -204,6 +213,8 @@ class PdfFitter:
             notes.append(f"fitted from {part.r[0]:g} Å: the data begin there")
         if part.r[-1] < high - step:
             notes.append(f"fitted up to {part.r[-1]:g} Å: the data end there")
+        if r_range[1] == "auto" and high < pdf.r[-1]:
+            notes.append(f"fitted up to {part.r[-1]:g} Å: the signal sinks into noise before")
         self.notes = tuple(notes)
         self._grids: dict[Grid, FitGrid] = {}
 
@@ -227,8 +238,30 @@ class PdfFitter:
         """Fit on the Q grid that belongs to the fitted Biso, so that `simulate_pdf` gives the same curve."""
         check_terms(background, self.r, self.params.qmin)
         item, longest = self._histogram(structure)
-        params = replace(self.params, rmax=self._rmax(longest))
         more = OWN_BISO if isinstance(structure, Atoms) and "biso" in structure.arrays else ()
+        return self._exactly(item, longest, background, more)
+
+    def fit_shells(self, distances: Array, numbers: Array, n_atoms: int, symbol: str) -> FitResult:
+        """`fit_exactly` of a cluster of one element that is known by its distances.
+
+        Parameters
+        ----------
+        distances, numbers : (C,) arrays
+            Å, and how many pairs lie at each.
+        n_atoms, symbol
+            How many atoms of which element.
+        """
+        item = histogram_of_shells(distances, numbers, n_atoms, symbol)
+        return self._exactly(item, float(item.distances.max(initial=0.0)))
+
+    def _exactly(
+        self,
+        item: Histogram,
+        longest: float,
+        background: int | Literal["auto"] | None = None,
+        more: tuple[str, ...] = (),
+    ) -> FitResult:
+        params = replace(self.params, rmax=self._rmax(longest))
         most = terms_below(self.r, self.params.qmin)
         counts = range(most + 1) if background == "auto" else (background or 0,)
         fits = [self._on_its_grid(item, params, more, Background(self.r, k) if k else None) for k in counts]
@@ -263,8 +296,10 @@ class PdfFitter:
         cluster = as_clusters([structure], self.params)[0][0]
         if not len(cluster.positions):
             raise ConfigError("the structure to fit has no atoms")
-        longest = float(pdist(cluster.positions).max(initial=0.0))
-        return histogram(cluster.positions, cluster.symbols or ("X",) * len(cluster.positions)), longest
+        item = histogram(cluster.positions, cluster.symbols or ("X",) * len(cluster.positions))
+        if len(cluster.positions) > MANY:
+            return item, float(item.distances.max())
+        return item, float(pdist(cluster.positions).max(initial=0.0))
 
     def _rmax(self, longest: float) -> float:
         """End of the r grid that sets the Q grid: of the data, or farther if pairs would be lost beyond it."""

@@ -36,6 +36,11 @@ STEP = 1.0 / 64.0
 _EQUAL = 1e-5
 """Distances in one bin of this width, Å, count as equal: their mean errs by 4e-9 of F at Q = 31/Å."""
 
+MANY = 3000
+"""Atoms from which on distances are counted in blocks: a list of all of them takes 8 n² bytes when it is sorted."""
+_AT_ONCE = 20_000_000
+"""Distances in a block."""
+
 _COINCIDENT = 1.5e-8
 """Atoms closer than this, Å, scatter no oscillation, as in the reference formulas."""
 
@@ -109,7 +114,7 @@ def histogram(positions: Array, symbols: Sequence[str]) -> Histogram:
     nodes = np.flatnonzero(np.any(counts[:, 1:] != 0.0, axis=0)) + 1
     counts = counts[:, : nodes.max(initial=0) + 1]
     amounts = {kind: len(part) for kind, part in zip(kinds, parts, strict=True)}
-    different = [_different(pdist(parts[a]) if a == b else cdist(parts[a], parts[b]).ravel()) for a, b in places]
+    different = [_different(parts[a], None if a == b else parts[b], nodes.size) for a, b in places]
     ends = np.cumsum([0, *(len(d) for d, _ in different)])
     if ends[-1] > nodes.size:
         return Histogram(counts, np.asarray(nodes * STEP, dtype=np.float64), counts[:, nodes], pairs, amounts)
@@ -119,13 +124,65 @@ def histogram(positions: Array, symbols: Sequence[str]) -> Histogram:
     return Histogram(counts, np.concatenate([d for d, _ in different]), at, pairs, amounts)
 
 
-def _different(distance: Array) -> tuple[Array, Array]:
-    """Mean of each group of equal distances, and how many it has."""
-    ordered = np.sort(distance[distance > _COINCIDENT])
-    first = np.flatnonzero(np.diff(np.rint(ordered / _EQUAL), prepend=-1.0))
-    number = np.diff(first, append=ordered.size).astype(np.float64)
-    total = np.add.reduceat(ordered, first) if first.size else ordered
-    return np.asarray(total / number, dtype=np.float64), number
+def histogram_of_shells(distances: Array, numbers: Array, n_atoms: int, symbol: str) -> Histogram:
+    """`histogram` of a cluster of one element whose distances are known: no sum over its pairs.
+
+    Parameters
+    ----------
+    distances : (C,) array
+        Å, above 0.
+    numbers : (C,) array
+        Pairs at each; those without any are left out.
+    n_atoms, symbol
+        How many atoms of which element.
+    """
+    taken = numbers > 0
+    d, amount = distances[taken], numbers[taken] * (2.0 / max(n_atoms, 1))
+    first, weight, _ = lagrange(d / STEP)
+    counts = np.zeros((1, int(np.ceil(d.max(initial=0.0) / STEP)) + _POINTS))
+    # Below 0, where h is odd, no node lies: bonds are far from there.
+    np.add.at(counts[0], first[:, None] + np.arange(_POINTS), weight * amount[:, None])
+    return Histogram(counts, d, amount[None], ((symbol, symbol),), {symbol: n_atoms})
+
+
+def _different(first: Array, second: Array | None, most: int) -> tuple[Array, Array]:
+    """Mean of each group of equal distances within a part, or between two, and how many it has.
+
+    Distances are taken in blocks of rows, so that memory does not grow with their number; more than `most`
+    groups are not counted to the end.
+    """
+    if second is None and len(first) <= MANY:
+        return _groups(pdist(first), None)
+    other = first if second is None else second
+    rows = max(1, _AT_ONCE // len(other))
+    distance, number = np.zeros(0), np.zeros(0)
+    for begin in range(0, len(first), rows):
+        part = cdist(first[begin : begin + rows], other[begin:] if second is None else other)
+        # Within a part each pair counts once: an atom meets those behind it.
+        found = part[np.triu(np.ones(part.shape, dtype=bool), 1)] if second is None else part.ravel()
+        more, many = _groups(found, None)
+        distance, number = _groups(np.concatenate([distance, more]), np.concatenate([number, many]))
+        if len(distance) > most:
+            break
+    return distance, number
+
+
+def _groups(distance: Array, number: Array | None) -> tuple[Array, Array]:
+    """Mean and size of each group of equal distances; `number`: how often each of `distance` counts."""
+    if number is None:
+        ordered = np.sort(distance[distance > _COINCIDENT])
+        weight, product = None, ordered
+    else:
+        order = np.argsort(distance, kind="stable")
+        ordered, weight = distance[order], number[order]
+        product = ordered * weight
+    begin = np.flatnonzero(np.diff(np.rint(ordered / _EQUAL), prepend=-1.0))
+    if weight is None:
+        size = np.diff(begin, append=ordered.size).astype(np.float64)
+    else:
+        size = np.add.reduceat(weight, begin) if begin.size else weight
+    total = np.add.reduceat(product, begin) if begin.size else product
+    return np.asarray(total / size, dtype=np.float64), size
 
 
 def _spread(parts: Sequence[Array], places: Sequence[tuple[int, int]], length: int) -> Array:

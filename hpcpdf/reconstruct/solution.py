@@ -81,6 +81,12 @@ class Candidate:
     def n_atoms(self) -> int:
         return len(self.atoms)
 
+    def _repr_html_(self) -> str:
+        """What Jupyter shows: structure and fit."""
+        from hpcpdf.reconstruct.notebook import candidate_html
+
+        return candidate_html(self)
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -264,6 +270,12 @@ class Solution(Sequence[Candidate]):
     def __getitem__(self, index: slice) -> tuple[Candidate, ...]: ...
     def __getitem__(self, index: int | slice) -> Candidate | tuple[Candidate, ...]:
         return self.candidates[index]
+
+    def _repr_html_(self) -> str:
+        """What Jupyter shows: verdict, the best candidate, the ranking, and what else is known."""
+        from hpcpdf.reconstruct.notebook import solution_html
+
+        return solution_html(self)
 
     def save(self, folder: str | Path) -> Path:
         """Keep the answer in a folder, from which `read_solution` takes it with the same numbers.

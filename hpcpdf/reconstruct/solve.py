@@ -25,11 +25,14 @@ from hpcpdf.lattice.shells import PdfData
 from hpcpdf.lattice.sphere import SphereFit, fit_sphere
 from hpcpdf.lattice.twins import find_twins
 from hpcpdf.pdf.fit import FitResult, PdfFitter
+from hpcpdf.pdf.fit_model import MANY
 from hpcpdf.pdf.gr import MeasuredPdf
 from hpcpdf.pdf.gr_header import parse_formula
 from hpcpdf.pdf.kernel import NodeKernel
 from hpcpdf.pdf.params import B_PER_U
+from hpcpdf.pdf.range import Range
 from hpcpdf.pdf.simulate import thread_count
+from hpcpdf.reconstruct.extent import LARGE, extent
 from hpcpdf.reconstruct.refine import refine_positions
 from hpcpdf.reconstruct.relax import relax_surface
 from hpcpdf.reconstruct.shape import faces, geometry
@@ -65,7 +68,7 @@ def solve(
     n_samples: int = 1000,
     top: int = 10,
     refine: bool = True,
-    r_range: tuple[float, float] = (1.5, 20.0),
+    r_range: Range = (1.5, 20.0),
     *,
     effort: Effort = "normal",
     seed: int = 0,
@@ -96,7 +99,7 @@ def solve(
     refine
         Also relax surfaces and optimise coordinates.
     r_range
-        Å, both ends included.
+        Å, both ends included; ``(1.5, "auto")``: as far as there is a signal (`hpcpdf.pdf.range`).
     effort
         How many moves the search may make; the same for any machine and number of threads.
     seed
@@ -139,7 +142,7 @@ class _Solver:
         self,
         pdf: MeasuredPdf,
         element: str,
-        r_range: tuple[float, float],
+        r_range: Range,
         instrument: Instrument | None,
         n_threads: int,
         tell: Callable[[str], None],
@@ -184,6 +187,7 @@ class _Solver:
             seed=seed,
             n_threads=self.n_threads,
             tell=self.tell,
+            note=self.notes.append,
             proposals=proposals,
         )
         weighed = weigh(self.data, searches)
@@ -194,6 +198,10 @@ class _Solver:
         posterior = _posterior(weighed)
         self._notes_on_bond(weighed[0].search.widths.bond)
         word = verdict(candidates, self.pdf.qmin, self.pdf.qmax, posterior)
+        size = extent(sphere, float(self.data.r[-1]), candidates[0].n_atoms)
+        self.notes += size.notes
+        if size.open and word == "good":
+            word = "fair"
         if sphere is not None and sphere.bulk:
             word = "poor"
             self.notes.append(
@@ -283,20 +291,30 @@ class _Solver:
         rigid: list[tuple[Weighed, Atoms, FitResult]] = []
         for item in chosen:
             atoms = Atoms(f"{self.element}{len(item.met.sites)}", positions=item.search.positions(item.met))
-            rigid.append((item, atoms, self.fitter.fit_exactly(atoms)))
+            rigid.append((item, atoms, self._rigid(item, atoms)))
         _, atoms, best = min(rigid, key=lambda one: one[2].rw)
         self.one_structure = best.rw, best.n_parameters + faces(atoms.positions)
         self.tell(f"best rigid particle: R_w {best.rw:.4f}")
         found = []
         several = _REFINED if len(rigid[0][1]) <= _MANY else 1
+        if refine and len(rigid[0][1]) > LARGE:
+            self.notes.append(f"atoms stay on their ideal sites: only particles of up to {LARGE} are refined")
         for rank, (item, atoms, ideal) in enumerate(rigid):
             structure, fit, relaxed = atoms, ideal, math.nan
-            if refine and rank < several and ideal.rw > _SIMULATED:
+            if refine and rank < several and ideal.rw > _SIMULATED and len(atoms) <= LARGE:
                 structure, fit, _ = relax_surface(atoms, self.fitter, ideal)
                 relaxed = fit.rw
                 structure, fit = _free(structure, fit, self.fitter)
             found.append(self._candidate(item, weighed, structure, fit, ideal, relaxed, certain=rank < _REFINED))
         return found
+
+    def _rigid(self, item: Weighed, atoms: Atoms) -> FitResult:
+        """The fit of a structure on its sites; the distances of a large one are known without asking all its pairs."""
+        if len(atoms) <= MANY:
+            return self.fitter.fit_exactly(atoms)
+        template = item.search.template
+        counts = np.asarray(template.core.shell_counts(item.met.sites), dtype=np.float64)
+        return self.fitter.fit_shells(template.distance * item.search.widths.bond, counts, len(atoms), self.element)
 
     def _candidate(
         self,

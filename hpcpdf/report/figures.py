@@ -17,11 +17,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import AutoMinorLocator, FuncFormatter, LogLocator, MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
+from hpcpdf.report.palette import PALETTE as PALETTE
+
 OBSERVED = "#404040"
 CALCULATED = "#d55e00"
 DIFFERENCE = "#0072b2"
 """With `CALCULATED`, two hues of Okabe and Ito that colour-blind readers tell apart."""
-PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 
 _STYLE_SIZE = 9.0
 _POINTS_SHOWN = 420

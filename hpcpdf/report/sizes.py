@@ -8,7 +8,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from hpcpdf.report.figures import PALETTE
+from hpcpdf.report.palette import PALETTE
 from hpcpdf.sample.mixture import LARGEST
 from hpcpdf.sample.sizes import MotifSizes, Sizes
 

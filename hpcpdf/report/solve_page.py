@@ -31,6 +31,7 @@ def solve_page(
     judged: judge.Judgement,
     pdf: Any,
     settings: Mapping[str, Any],
+    formats: Sequence[str] = (),
 ) -> str:
     """HTML of an answer.
 
@@ -44,6 +45,8 @@ def solve_page(
         The measured PDF.
     settings
         What produced the answer, as JSON data.
+    formats
+        Endings of further files of every candidate.
     """
     best = solution[0]
     source = str(getattr(pdf, "source", "PDF"))
@@ -76,6 +79,7 @@ def solve_page(
         full_low=float(full_r[0]),
         full_high=float(full_r[-1]),
         rows=rows,
+        formats=formats,
         best=rows[0],
         equivalents=[[equivalent_name(one) for one in c.equivalents] for c in solution],
         bulk=bulk,
@@ -123,6 +127,10 @@ _OPTIONAL = ("probability", "rw_before_refine", "rw_relaxed", "family_bound")
 """Columns of the ranking that are shown only where something stands in them."""
 
 
+_DRAWN = 3000
+"""Atoms up to which all are drawn. Those inside larger particles, with all their neighbours, are hidden anyway."""
+
+
 def _candidate_data(
     candidate: Candidate,
     shape: Geometry,
@@ -135,16 +143,26 @@ def _candidate_data(
     if len(candidate.r) != len(r) or not np.allclose(candidate.r, r):
         calculated = np.interp(r, candidate.r, calculated)
     certainty = candidate.site_certainty
+    seen = _seen(shape)
+    part = len(seen) < candidate.n_atoms
+    place = np.full(candidate.n_atoms, -1, dtype=np.int64)
+    place[seen] = np.arange(len(seen))
+    bonds = place[shape.bonds]
+    symbols = symbols_of(candidate)
+    neighbours, atoms = np.unique(shape.coordination, return_counts=True)
     return {
         "title": f"{page.subscript(row['formula'])} {families.family_name(candidate.family)}",
         "formula": row["formula"],
         "comment": f"hpcpdf rank {row['rank']} Rw={row['rw']:.5f} zoom={row['zoom']:.5f} Biso={row['biso_A2']:.4f}",
         "calc": page.numbers(calculated),
-        "pos": np.round(candidate.atoms.positions, 4).tolist(),
-        "sym": symbols_of(candidate),
-        "bonds": shape.bonds.tolist(),
-        "cn": shape.coordination.tolist(),
-        "certainty": None if certainty is None else np.round(certainty, 3).tolist(),
+        "pos": np.round(candidate.atoms.positions[seen], 4).tolist(),
+        "sym": [symbols[i] for i in seen],
+        "bonds": bonds[np.all(bonds >= 0, axis=1)].tolist(),
+        "cn": shape.coordination[seen].tolist(),
+        "certainty": None if certainty is None else np.round(certainty[seen], 3).tolist(),
+        "ids": (seen + 1).tolist() if part else None,
+        "file": row["file"] if part else None,
+        "counts": [[int(k), int(n)] for k, n in zip(neighbours, atoms, strict=True)],
         "nn": round(shape.nn_mean, 4) if math.isfinite(shape.nn_mean) else 2.5,
         "rows": _parameter_rows(row, bulk, known),
         "steps": _steps(row),
@@ -158,6 +176,14 @@ def _candidate_data(
             for region in misfit_regions(candidate.r, candidate.g_obs, candidate.g_calc)
         ],
     }
+
+
+def _seen(shape: Geometry) -> NDArray[np.int64]:
+    """Atoms that the viewer is given: all, or of a large particle those that are not hidden behind others."""
+    coordination = shape.coordination
+    if len(coordination) <= _DRAWN:
+        return np.arange(len(coordination))
+    return np.flatnonzero(coordination < coordination.max())
 
 
 def _steps(row: Mapping[str, Any]) -> list[list[Any]]:

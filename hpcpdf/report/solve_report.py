@@ -6,17 +6,21 @@ import csv
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hpcpdf.errors import SolverError
+from hpcpdf.pdf.fit import PdfFitter
 from hpcpdf.reconstruct.shape import Geometry, geometry
 from hpcpdf.reconstruct.solution import Candidate, Posterior, Solution
 from hpcpdf.reconstruct.verdict import verdict
 from hpcpdf.report import judge, page
 from hpcpdf.report.families import bound_of, family_name
+from hpcpdf.report.formats import FORMATS, chosen_formats
+from hpcpdf.report.recipe import recipe
 from hpcpdf.report.solve_page import solve_page
 from hpcpdf.report.structures import equivalent_name, formula, was_refined, write_cif, write_xyz
 from hpcpdf.stage import DONE, mark_finished, write_json
@@ -40,6 +44,8 @@ def write_solution(
     settings: Mapping[str, Any],
     *,
     overwrite: bool = False,
+    formats: Sequence[str] = (),
+    script: bool = False,
 ) -> Path:
     """Write an answer to a folder.
 
@@ -61,6 +67,10 @@ def write_solution(
         What produced the candidates, for the record: element, n_samples, r_range, model, seed …
     overwrite
         Also replace a result for other data.
+    formats
+        Endings of further files of every candidate, of `hpcpdf.report.formats.FORMATS`.
+    script
+        Whether ``refine.py`` is written too, which refines the best candidate with DiffPy-CMI.
 
     Returns
     -------
@@ -72,11 +82,11 @@ def write_solution(
     SolverError
         If there is no candidate.
     ConfigError
-        If `out_dir` holds files that are not an earlier result, or one for other data.
+        If `out_dir` holds files that are not an earlier result, or one for other data, or a format is unknown.
     """
     if not candidates:
         raise SolverError(f"{_source(pdf)}: no candidate to report")
-    out_dir = Path(out_dir)
+    out_dir, formats = Path(out_dir), chosen_formats(formats)
     check_solution_dir(out_dir, pdf, overwrite=overwrite)
     settings = page.plain(settings)
     solution = candidates if isinstance(candidates, Solution) else _alone(candidates, pdf, settings)
@@ -85,11 +95,13 @@ def write_solution(
     rows = [_row(rank, solution, shape, rank - 1 in judged.equal) for rank, shape in enumerate(shapes, start=1)]
     with page.whole_folder(out_dir) as folder:
         for row, candidate in zip(rows, solution, strict=True):
-            _write_structures(folder, row, candidate)
+            _write_structures(folder, row, candidate, formats)
         _write_tables(folder, rows, solution, pdf, settings)
         solution.save(folder)
         _write_figure(folder, rows[0], solution[0], pdf)
-        html = solve_page(solution, shapes, rows, judged, pdf, settings)
+        if script:
+            _write_script(folder, rows[0], solution, pdf)
+        html = solve_page(solution, shapes, rows, judged, pdf, settings, formats)
         (folder / "report.html").write_text(html, encoding="utf-8")
         files = sorted([*(entry.name for entry in folder.iterdir()), DONE])
         mark_finished(folder, dict(settings), input=_source(pdf), digest=pdf_digest(pdf), files=files)
@@ -145,12 +157,27 @@ def _known(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
 
 
-def _write_structures(folder: Path, row: Mapping[str, Any], candidate: Candidate) -> None:
+def _write_structures(folder: Path, row: Mapping[str, Any], candidate: Candidate, formats: Sequence[str]) -> None:
     path = folder / row["file"]
     write_xyz(path, candidate)
     write_cif(path.with_suffix(".cif"), candidate, title=f"{row['formula']}_{row['family']}_rank{row['rank']}")
     for count, one in enumerate(candidate.equivalents, start=1):
         write_xyz(path.with_stem(f"{path.stem}-e{count}"), one)
+    for ending in formats:
+        FORMATS[ending](path.with_suffix(f".{ending}"), candidate)
+
+
+def _write_script(folder: Path, row: Mapping[str, Any], solution: Solution, pdf: Any) -> None:
+    best = solution[0]
+    params, instrument = (
+        PdfFitter(pdf, (float(best.r[0]), float(best.r[-1]))).params,
+        solution.settings.get("instrument"),
+    )
+    known = isinstance(instrument, Mapping)
+    if isinstance(instrument, Mapping):
+        params = replace(params, qbroad=float(instrument["qbroad"]))
+    text = recipe(best, params, _source(pdf), row["file"], qdamp_known=known)
+    (folder / "refine.py").write_text(text, encoding="utf-8")
 
 
 def _write_figure(folder: Path, row: Mapping[str, Any], best: Candidate, pdf: Any) -> None:

@@ -7,9 +7,12 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from ase import Atoms
+from ase.cluster import Octahedron
 from report_cases import solved
 from solutions import solution
 
@@ -25,7 +28,8 @@ _AFTER = """<script>
   const canvas = document.getElementById("viewer");
   const click = (selector) => document.querySelector(selector).click();
   const shown = (id) => !document.getElementById(id).hidden;
-  const look = () => ({picture: canvas.toDataURL().slice(-4000), legend: shown("legend"), scale: shown("scale")});
+  const look = () => ({picture: canvas.toDataURL().slice(-4000), legend: shown("legend"), scale: shown("scale"),
+    surface: shown("surface")});
   seen.start = look();
   if (document.querySelector("[data-colour=certainty]")) { click("[data-colour=certainty]"); seen.certainty = look(); }
   click("[data-colour=element]"); seen.element = look();
@@ -78,3 +82,13 @@ def test_candidates_alone(tmp_path: Path, width: int) -> None:
     assert "certainty" not in seen
     assert len({seen[name]["picture"] for name in ("start", "element", "last")}) == 3
     assert seen["width"] <= width
+
+
+def test_a_large_particle_is_drawn_by_its_surface(tmp_path: Path) -> None:
+    candidates, pdf = solved()
+    atoms = Octahedron("Pt", 19, 6, latticeconstant=3.92)
+    large = replace(candidates[0], atoms=Atoms(atoms.symbols, positions=atoms.positions), family="fcc")
+    seen = visit(write_solution([large, *candidates], pdf, tmp_path / "out", {}))
+    assert seen["errors"] == []
+    assert len({seen[name]["picture"] for name in ("start", "element", "last")}) == 3
+    assert (seen["start"]["surface"], seen["last"]["surface"]) == (True, False)

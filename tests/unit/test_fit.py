@@ -70,6 +70,35 @@ def test_models_are_the_debye_equation(positions):
         np.testing.assert_allclose(correlated[b], expected, atol=3e-6 * np.abs(expected).max())
 
 
+ALLOY = ["Pt", "Au"] * 30 + ["Pt"] * 19
+
+
+@pytest.mark.parametrize("symbols", [["Pt"] * 79, ALLOY])
+@pytest.mark.parametrize("moved", [False, True])
+def test_distances_counted_in_blocks_are_the_same(symbols, moved, monkeypatch):
+    positions = PT.positions + (0.1 * np.random.default_rng(2).normal(size=(79, 3)) if moved else 0.0)
+    at_once = histogram(positions, symbols)
+    monkeypatch.setattr("hpcpdf.pdf.fit_model.MANY", 10)
+    monkeypatch.setattr("hpcpdf.pdf.fit_model._AT_ONCE", 500)
+    in_blocks = histogram(positions, symbols)
+    assert in_blocks.pairs == at_once.pairs
+    assert in_blocks.amounts_at.sum() == pytest.approx(79 * 78 / 79)
+    np.testing.assert_allclose(in_blocks.distances, at_once.distances, rtol=1e-12)
+    np.testing.assert_allclose(in_blocks.amounts_at, at_once.amounts_at, rtol=1e-12)
+
+
+def test_a_cluster_known_by_its_distances():
+    pdf = measured(PT, FINE, noise=0.01)
+    distance, number = np.unique(np.round(pdist(PT.positions), 9), return_counts=True)
+    distance, number = np.append(distance, 9.99), np.append(number, 0)
+    fitter = PdfFitter(pdf)
+    want, got = fitter.fit_exactly(PT), fitter.fit_shells(distance, number, 79, "Pt")
+    for name in ("rw", "pearson", "scale", "zoom", "biso", "qdamp", "delta2"):
+        assert getattr(got, name) == pytest.approx(getattr(want, name), rel=1e-6, abs=1e-9)
+    assert got.params.rmax == want.params.rmax
+    np.testing.assert_allclose(got.g_calc, want.g_calc, atol=1e-7 * np.abs(want.g_calc).max())
+
+
 @pytest.mark.parametrize("kind", ["smooth", "correlated", "all"])
 def test_derivatives_are_those_of_finite_differences(kind):
     q = np.arange(3, 153) * 0.17

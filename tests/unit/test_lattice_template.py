@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ase.cluster import Decahedron, FaceCenteredCubic, Icosahedron
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import pdist
 
+from hpcpdf import PdfParams
 from hpcpdf.clusters.template import template
 from hpcpdf.errors import ConfigError
-from hpcpdf.lattice.template import LATTICES, lattice_template, shell_distances
+from hpcpdf.lattice.bounds import fit_family
+from hpcpdf.lattice.explore import explore
+from hpcpdf.lattice.shells import PdfData
+from hpcpdf.lattice.template import LATTICES, TemplateTooLargeError, lattice_template, shell_distances
 
 BULK = {"fcc": 12, "hcp": 12, "bcc": 14, "sc": 6, "decahedron": 12, "icosahedron": 12, "twin": 12}
 """Neighbours in the bulk; the second shell of bcc is counted."""
@@ -263,3 +269,44 @@ def test_bonds_that_compact_particles_miss(family):
         bonds = int(np.append(inside, False)[frame.neighbours[inside]].sum())
         least = min(least, (frame.coordination * atoms - bonds) / atoms ** (2.0 / 3.0))
     assert least == pytest.approx(frame.usual_missing, rel=0.02)
+
+
+def test_the_many_distances_of_a_large_decahedron_are_told_apart_less_finely():
+    frame = lattice_template("decahedron", 11.0, 14.0)
+    assert len(lattice_template("decahedron", 6.0, 14.0).distance) < len(frame.distance) < 2**16
+    rng = np.random.default_rng(3)
+    sites = np.sort(rng.choice(np.flatnonzero(np.linalg.norm(frame.sites, axis=1) < 10.0), 600, replace=False))
+    told = np.sort(np.repeat(frame.distance, frame.core.shell_counts(sites.astype(np.int32))))
+    true = np.sort(pdist(frame.sites[sites]))
+    true = true[: len(told)]
+    assert true[-1] == pytest.approx(frame.distance.max(), abs=0.01)
+    # A cell of 1/100 in squared distance is that wide at one bond length, where distances are few.
+    assert np.abs(told - true).max() < 5e-3
+    assert np.sqrt(np.mean((told - true) ** 2)) < 4e-4
+
+
+def test_a_template_with_too_many_distances_is_refused(monkeypatch):
+    monkeypatch.setattr("hpcpdf.lattice.template._COARSER", (1.0,))
+    with pytest.raises(TemplateTooLargeError, match="decahedron particles up to 24 bond lengths"):
+        lattice_template("decahedron", 11.8, 24.0)
+
+
+def test_what_cannot_be_searched_is_told(monkeypatch):
+    frame = lattice_template("fcc", 4.0, 12.0)
+    r = np.arange(1.5, 20.0, 0.1)
+    data = PdfData(r, np.zeros_like(r), PdfParams(rmin=1.5, rmax=20.0, rstep=0.1, qmin=0.8, qmax=25.0), 0.03)
+    counts = frame.core.shell_counts(np.arange(55, dtype=np.int32))
+    g = counts @ data.columns(frame.distance * 2.77, 0.006, 0.0, data.padded(data.envelope(0.03)))
+    data = replace(data, g=g[: len(r)])
+    fits = [fit_family(data, family) for family in ("decahedron", "fcc")]
+
+    def make(family, radius, reach):
+        if family == "decahedron":
+            raise TemplateTooLargeError("decahedron particles have too many distances")
+        return lattice_template(family, radius, reach)
+
+    monkeypatch.setattr("hpcpdf.lattice.search.lattice_template", make)
+    said = []
+    searches = explore(data, fits, "quick", seed=0, n_threads=1, tell=lambda text: None, note=said.append)
+    assert [search.family for search in searches] == ["fcc"]
+    assert said == ["not searched: decahedron particles have too many distances"]

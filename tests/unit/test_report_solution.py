@@ -14,11 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import solutions
+from ase import Atoms
+from ase.cluster import Octahedron
 from ase.io import read
 from report_cases import solved
 
 from hpcpdf.errors import ConfigError, SolverError
 from hpcpdf.pdf.gr import MeasuredPdf
+from hpcpdf.reconstruct.shape import geometry
 from hpcpdf.reconstruct.solution import Candidate, read_solution
 from hpcpdf.report.judge import judge
 from hpcpdf.report.overview import write_overview
@@ -117,6 +120,31 @@ def test_page_holds_the_numbers(folder: Path, solution: tuple[list[Candidate], M
         misfit = np.asarray(data["obs"]) - np.asarray(shown["calc"])
         assert np.sqrt(np.sum(misfit**2) / np.sum(np.square(data["obs"]))) == pytest.approx(candidate.rw, abs=1e-3)
         assert np.bincount(np.ravel(shown["bonds"]), minlength=len(shown["pos"])).tolist() == shown["cn"]
+
+
+def large() -> tuple[Candidate, MeasuredPdf]:
+    """A truncated octahedron of 4033 atoms, a third of them on its surface; of its PDF only the scale matters here."""
+    candidate, pdf = solved()[0][0], solved()[1]
+    atoms = Octahedron("Pt", 19, 6, latticeconstant=3.92)
+    return replace(candidate, atoms=Atoms(atoms.symbols, positions=atoms.positions), family="fcc"), pdf
+
+
+def test_of_a_large_particle_the_surface_is_drawn(tmp_path: Path) -> None:
+    candidate, pdf = large()
+    report = write_solution([candidate], pdf, tmp_path / "out", {"element": "Pt"})
+    shown = embedded(report.read_text())["candidates"][0]
+    coordination = geometry(candidate.atoms.positions).coordination
+    assert candidate.n_atoms == len(coordination) > 3000
+    ids = np.array(shown["ids"]) - 1
+    np.testing.assert_array_equal(ids, np.flatnonzero(coordination < 12))
+    np.testing.assert_allclose(shown["pos"], candidate.atoms.positions[ids], atol=1e-4)
+    assert shown["cn"] == coordination[ids].tolist()
+    lengths = [np.linalg.norm(np.subtract(shown["pos"][i], shown["pos"][j])) for i, j in shown["bonds"]]
+    np.testing.assert_allclose(lengths, 3.92 / np.sqrt(2.0), atol=1e-3)
+    assert sum(number for _, number in shown["counts"]) == candidate.n_atoms
+    assert shown["file"] == "candidate-01.xyz"
+    assert len(read(report.parent / shown["file"])) == candidate.n_atoms
+    assert report.stat().st_size < 600_000
 
 
 def test_names_from_the_file_cannot_break_the_page(

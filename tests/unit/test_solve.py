@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
-from ase.cluster import Icosahedron, Octahedron
+from ase.cluster import FaceCenteredCubic, Icosahedron, Octahedron
 from scipy.spatial.distance import pdist
 
 from hpcpdf import ConfigError, DataError, PdfParams, Solution, read_gr, read_solution, simulate_pdf, solve
@@ -185,6 +186,21 @@ def test_noise_leaves_the_size_open():
     assert low < high
     assert solution[0].family == "fcc"
     assert sum(solution.posterior.families.values()) == pytest.approx(1.0)
+
+
+def test_a_particle_that_the_data_do_not_reach_across():
+    """What is met first is no answer to how large it is, and the verdict says so."""
+    sites = FaceCenteredCubic("Au", [(1, 0, 0), (1, 1, 1)], [6, 6], latticeconstant=4.08).positions
+    params = PdfParams(rmax=14.1, rstep=0.1, qmin=0.8, qmax=22.0, qdamp=0.02, biso=0.5)
+    r, g = simulate_pdf(sites, params)
+    g += 0.02 * np.abs(g).max() * np.random.default_rng(0).normal(size=g.size)
+    pdf = MeasuredPdf(r, g, None, 0.8, 22.0, "Au", {"qdamp": "0.02"})
+    sol = solve(pdf, "Au", effort="quick", refine=False, top=2)
+    (note,) = [note for note in sol.notes if "before the particle does" in note]
+    low, high = (float(number) for number in re.findall(r"(\d+) to (\d+) Å", note)[0])
+    # The sphere of as many atoms.
+    assert low / 1.04 < 2.0 * (3.0 * len(sites) * 4.08**3 / 16.0 / np.pi) ** (1.0 / 3.0) < 1.04 * high
+    assert sol.verdict != "good" or 0.9 < sol[0].n_atoms / len(sites) < 1.1
 
 
 def test_a_chiral_particle_comes_with_its_mirror_image():

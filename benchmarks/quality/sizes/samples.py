@@ -19,7 +19,7 @@ from hpcpdf.pdf.grids import extended_grid, r_grid
 from hpcpdf.pdf.simulate import debye_f, sine_exact
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "structures"))
-import shapes  # noqa: E402
+import shapes
 
 Floats = NDArray[np.float64]
 

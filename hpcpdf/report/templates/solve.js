@@ -25,6 +25,7 @@
   function legend() {
     byId("legend").hidden = viewer.colouring !== "coordination";
     byId("scale").hidden = viewer.colouring !== "certainty";
+    byId("surface").hidden = data.candidates[current].ids === null;
     byId("unknown").hidden = data.candidates[current].certainty !== null;
   }
 
@@ -76,8 +77,7 @@
   }
 
   function coordination(candidate) {
-    const counts = new Map();
-    candidate.cn.forEach((k) => counts.set(k, (counts.get(k) || 0) + 1));
+    const counts = new Map(candidate.counts);
     const most = Math.max(...counts.values());
     const keys = [...counts.keys()].sort((a, b) => b - a);
     byId("coordination").replaceChildren(...keys.map(
@@ -92,7 +92,11 @@
   }
 
   function save() {
-    const { pos, sym, formula, comment } = data.candidates[current];
+    const { pos, sym, formula, comment, file } = data.candidates[current];
+    if (file) {
+      Object.assign(document.createElement("a"), { href: file, download: file }).click();
+      return;
+    }
     const lines = pos.map((p, i) => [sym[i], ...p.map((x) => x.toFixed(4))].join(" "));
     const blob = new Blob([[pos.length, comment, ...lines, ""].join("\n")], { type: "chemical/x-xyz" });
     const link = document.createElement("a");

@@ -26,7 +26,7 @@ class ClusterViewer {
   }
 
   // cluster: { pos: [[x, y, z]], sym: [symbol], cn: [neighbours], bonds: [[i, j]], nn: Å, colours: {symbol: [r, g, b]},
-  //   certainty: [0 ... 1] or null }
+  //   certainty: [0 ... 1] or null, ids: [number in the file] where these are not all atoms, else null }
   show(cluster) {
     this.cluster = cluster;
     this.picked = [];
@@ -107,9 +107,9 @@ class ClusterViewer {
   }
 
   report() {
-    const { sym, cn, pos, certainty } = this.cluster;
+    const { sym, cn, pos, certainty, ids } = this.cluster;
     const sure = (i) => (certainty ? `, ${(100 * certainty[i]).toFixed(0)} % certain` : "");
-    const name = (i) => `${sym[i]}${i + 1} (${cn[i]} neighbours${sure(i)})`;
+    const name = (i) => `${sym[i]}${ids ? ids[i] : i + 1} (${cn[i]} neighbours${sure(i)})`;
     let text = "";
     if (this.picked.length === 1) text = `${name(this.picked[0])}: pick a second atom to read the distance`;
     if (this.picked.length === 2) {
