@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 MOTIFS = ("fcc", "hcp", "bcc", "sc", "decahedron", "icosahedron")
 """Structures that a sample may be made of."""
 
-FACETTED = 0.07
+FACETTED = 0.08
 """Relative spread of spheres that have, on average, the pairs of facetted particles of one volume."""
 
 _SHELLS = 9
