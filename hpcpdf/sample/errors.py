@@ -15,7 +15,7 @@ from hpcpdf.sample.motifs import FACETTED
 
 Floats = NDArray[np.float64]
 
-_FORM = {"variance": 0.75 * FACETTED**2, "size": 0.005}
+_FORM = {"variance": FACETTED**2, "size": 0.005}
 """Standard errors of ln D's variance and of ln D that come of not knowing the particles' facets, ..."""
 _FORM_WEIGHT = 0.02
 """... and of the logarithm of a part's weight."""

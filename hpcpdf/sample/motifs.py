@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 MOTIFS = ("fcc", "hcp", "bcc", "sc", "decahedron", "icosahedron")
 """Structures that a sample may be made of."""
 
-FACETTED = 0.08
+FACETTED = 0.07
 """Relative spread of spheres that have, on average, the pairs of facetted particles of one volume."""
 
 _SHELLS = 9
@@ -74,6 +74,15 @@ class Spread:
     def width(self) -> float:
         """Standard deviation of the particles' diameters."""
         return self.mean * math.sqrt(math.expm1(self.variance))
+
+    def law(self) -> tuple[float, float]:
+        """How far `mean` and `width` are from those of a Schulz law of the same mean and variance among atoms.
+
+        Weighed by D³, a gamma distribution of the exponent k is one of k + 3.
+        """
+        variance = min(math.expm1(self.variance), 0.3)
+        mean, width = 1.0 - 3.0 * variance, math.sqrt(variance * (1.0 - 3.0 * variance))
+        return abs(self.atom_mean * mean - self.mean), abs(self.atom_mean * width - self.width)
 
     def nodes(self, more: float = 0.0) -> tuple[Floats, Floats]:
         """Diameters and their weights, (15,), for averages over atoms; with `more` relative spread of each particle."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from hpcpdf.lattice.bounds import FamilyFit, fit_families
 from hpcpdf.lattice.shells import PdfData
+from hpcpdf.lattice.sphere import CRYSTALS
 from hpcpdf.pdf.params import B_PER_U
 from hpcpdf.sample.descriptions import Search, criterion
 from hpcpdf.sample.errors import StandardErrors
@@ -196,15 +197,29 @@ def _motif(errors: StandardErrors, k: int) -> MotifSizes:
     def moment(index: int) -> tuple[float, float]:
         return errors.of(lambda mixture, _: mixture.parts[k].moments()[index])
 
-    values = (
-        errors.of(share),
-        moment(0),
-        moment(1),
-        moment(2),
-        errors.of(lambda mixture, _: mixture.parts[k].bond),
-        errors.of(lambda mixture, _: mixture.parts[k].faults),
+    part = errors.mixture.parts[k]
+    # What a PDF knows is the distribution over atoms: that over particles rests on its law.
+    law = part.spread.law() if part.family in CRYSTALS else (0.0, 0.0)
+    (mean, mean_error), (width, width_error) = moment(0), moment(1)
+    atom_mean, atom_mean_error = moment(2)
+    weight, weight_error = errors.of(share)
+    bond, bond_error = errors.of(lambda mixture, _: mixture.parts[k].bond)
+    faults, faults_error = errors.of(lambda mixture, _: mixture.parts[k].faults)
+    return MotifSizes(
+        family=part.family,
+        weight=weight,
+        weight_error=weight_error,
+        mean_diameter=mean,
+        mean_diameter_error=math.hypot(mean_error, law[0]),
+        width=width,
+        width_error=math.hypot(width_error, law[1]),
+        atom_diameter=atom_mean,
+        atom_diameter_error=atom_mean_error,
+        bond=bond,
+        bond_error=bond_error,
+        faults=faults,
+        faults_error=faults_error,
     )
-    return MotifSizes(errors.mixture.parts[k].family, *(number for pair in values for number in pair))
 
 
 def _sentence(motifs: Sequence[MotifSizes], rows: Sequence[Description], label: str) -> str:

@@ -94,6 +94,9 @@ def test_spread_is_the_lognormal_law_weighed_by_atoms():
     assert spread.atom_mean == pytest.approx(atoms.mean(), rel=2e-3)
     assert spread.mean == pytest.approx(mean, rel=2e-3)
     assert spread.width == pytest.approx(math.sqrt(np.average((atoms - mean) ** 2, weights=particles)), rel=1e-2)
+    gamma = rng.gamma(1.0 / math.expm1(0.04), spread.atom_mean * math.expm1(0.04), 400_000)
+    off = abs(np.average(gamma, weights=gamma**-3.0) - spread.mean)
+    assert spread.law()[0] == pytest.approx(off, abs=0.02)
     sizes, weights = spread.nodes()
     assert weights @ sizes == pytest.approx(spread.atom_mean, rel=1e-9)
 
