@@ -19,6 +19,8 @@ _LAZY = {
     "Candidate": "hpcpdf.reconstruct.solution",
     "Solution": "hpcpdf.reconstruct.solution",
     "read_solution": "hpcpdf.reconstruct.solution",
+    "Series": "hpcpdf.series.result",
+    "solve_series": "hpcpdf.series.solving",
 }
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "HpcPdfError",
     "LaunchError",
     "PdfParams",
+    "Series",
     "Solution",
     "SolverError",
     "fit_pdf",
@@ -36,6 +39,7 @@ __all__ = [
     "read_solution",
     "simulate_pdf",
     "solve",
+    "solve_series",
     "trilaterate",
 ]
 

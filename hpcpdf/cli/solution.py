@@ -34,11 +34,15 @@ def solve(
     effort: Effort = EffortName.NORMAL,
     model: OptionalModel = None,
     samples: Drawn = 1000,
-    top: Top = 10,
-    refine: Refine = True,
+    top: Top = None,
+    refine: Refine = None,
     rmin: Rmin = 1.5,
     rmax: Rmax = 20.0,
     seed: Seed = 0,
+    series: Annotated[
+        bool,
+        typer.Option("--series", help="Files are one series (temperature, time, position): trends; folders are taken."),
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results for other data in DIR.")] = False,
     dry_run: DryRun = False,
 ) -> None:
@@ -49,12 +53,17 @@ def solve(
         element=element,
         model=model,
         n_samples=samples,
-        top=top,
-        refine=refine,
+        top=(3 if series else 10) if top is None else top,
+        refine=not series if refine is None else refine,
         r_range=(rmin, rmax),
         effort=effort.value,
         seed=seed,
     )
+    if series:
+        from hpcpdf.launch.series import solve_series_files
+
+        solve_series_files(files, settings, out, overwrite=overwrite, dry_run=dry_run, say=typer.echo)
+        return
     solve_files(files, settings, out, overwrite=overwrite, dry_run=dry_run, say=typer.echo)
 
 

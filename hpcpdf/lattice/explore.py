@@ -65,6 +65,9 @@ def explore(
     n_threads: int,
     tell: Callable[[str], None],
     proposals: Mapping[str, Sequence[Floats]] | None = None,
+    neighbours: Mapping[str, Sequence[Floats]] | None = None,
+    all_begin: bool = False,
+    sphere: SphereFit | None = None,
 ) -> list[FamilySearch]:
     """Search the families that their bounds leave possible, the likelier ones more.
 
@@ -84,6 +87,12 @@ def explore(
         Called with a line of text now and then.
     proposals
         Structures that the search of a family also begins with, as `FamilySearch.propose` takes them.
+    neighbours
+        The same, whatever their origin.
+    all_begin
+        Whether every family that its bound leaves possible gets a cycle, however small its share.
+    sphere
+        Of the first of `fits`, where it was fitted before.
 
     Returns
     -------
@@ -102,6 +111,8 @@ def explore(
     ]
     searches: dict[int, FamilySearch] = {}
     spheres: dict[str, SphereFit] = {}
+    if sphere is not None:
+        spheres[fits[0].family if fits[0].family in CRYSTALS else "fcc"] = sphere
     budget = MOVES[effort]
     lowest = math.inf
     while sum(search.moves for search in searches.values()) < budget:
@@ -109,6 +120,8 @@ def explore(
         spent = {k: searches[k].moves if k in searches else 0.0 for k in open_}
         # A family is begun when its share of what has been spent is worth a cycle.
         k = min(open_, key=lambda k: ((spent[k] + 2.0e4) / shares[k], k))
+        if all_begin and k in searches:
+            k = next((k for k in open_ if k not in searches), k)
         if k not in searches:
             searches[k] = FamilySearch(
                 data,
@@ -122,6 +135,8 @@ def explore(
             if proposals and fits[k].family in proposals:
                 taken = searches[k].propose(proposals[fits[k].family])
                 tell(f"{fits[k].family}: {taken} structures of the model to begin with")
+            if neighbours and fits[k].family in neighbours:
+                searches[k].propose(neighbours[fits[k].family], shifted=True)
         search = searches[k]
         before = search.moves
         search.advance()

@@ -80,7 +80,7 @@ def solve_files(
     check_writable(out, "--out")
     pdfs = [read_gr(path) for path in files]
     metallic_radius(settings.element)
-    _check_model(settings.model)
+    check_model(settings.model)
     for pdf, folder in zip(pdfs, folders, strict=True):
         check_solution_dir(folder, pdf, overwrite=overwrite)
     if dry_run:
@@ -122,7 +122,7 @@ def _load_drawing() -> None:
         import_module(name)
 
 
-def _check_model(model: Path | None) -> None:
+def check_model(model: Path | None) -> None:
     """Refuse a model that is not there before anything is read; what is in it, only its reader can tell."""
     if model is None:
         return
