@@ -23,6 +23,8 @@ _LAZY = {
     "Candidate": "hpcpdf.reconstruct.solution",
     "Solution": "hpcpdf.reconstruct.solution",
     "read_solution": "hpcpdf.reconstruct.solution",
+    "Series": "hpcpdf.series.result",
+    "solve_series": "hpcpdf.series.solving",
 }
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "Instrument",
     "LaunchError",
     "PdfParams",
+    "Series",
     "Solution",
     "SolverError",
     "calibrate",
@@ -44,6 +47,7 @@ __all__ = [
     "read_solution",
     "simulate_pdf",
     "solve",
+    "solve_series",
     "trilaterate",
 ]
 

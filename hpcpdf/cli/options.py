@@ -47,8 +47,13 @@ Effort = Annotated[EffortName, typer.Option("--effort", help="How long to search
 
 Samples = Annotated[int, typer.Option("--samples", "-n", min=1, help="Structures drawn for each PDF.")]
 Drawn = Annotated[int, typer.Option("--samples", "-n", min=1, help="Structures that a model draws, where one is used.")]
-Top = Annotated[int, typer.Option("--top", min=1, help="Candidates kept for each PDF.")]
-Refine = Annotated[bool, typer.Option("--refine/--no-refine", help="Also move the atoms of the best candidates.")]
+Top = Annotated[
+    int | None, typer.Option("--top", min=1, help="Candidates kept for each PDF; default: 10, in a series 3.")
+]
+Refine = Annotated[
+    bool | None,
+    typer.Option("--refine/--no-refine", help="Also move the atoms of the best candidates; default: not in a series."),
+]
 Rmin = Annotated[float, typer.Option("--rmin", min=0.0, help="Lower end of the compared range, in angstrom.")]
 Rmax = Annotated[float, typer.Option("--rmax", min=0.0, help="Upper end of the compared range, in angstrom.")]
 

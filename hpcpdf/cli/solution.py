@@ -60,8 +60,8 @@ def solve(
     effort: Effort = EffortName.NORMAL,
     model: OptionalModel = None,
     samples: Drawn = 1000,
-    top: Top = 10,
-    refine: Refine = True,
+    top: Top = None,
+    refine: Refine = None,
     rmin: Rmin = 1.5,
     rmax: RmaxOrAuto = "20",
     qmin: Qmin = None,
@@ -74,6 +74,10 @@ def solve(
         str, typer.Option("--formats", metavar="NAMES", help="Also write candidates as any of stru,pdb,rmc6f.")
     ] = "",
     script: Annotated[bool, typer.Option("--script", help="Also write refine.py, a DiffPy-CMI refinement.")] = False,
+    series: Annotated[
+        bool,
+        typer.Option("--series", help="Files are one series (temperature, time, position): trends; folders are taken."),
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results for other data in DIR.")] = False,
     dry_run: DryRun = False,
 ) -> None:
@@ -85,18 +89,24 @@ def solve(
         element=element,
         model=model,
         n_samples=samples,
-        top=top,
-        refine=refine,
+        top=(3 if series else 10) if top is None else top,
+        refine=not series if refine is None else refine,
         r_range=(rmin, "auto" if rmax == "auto" else float(rmax)),
         effort=effort.value,
         seed=seed,
         instrument=instrument,
     )
+    reading = Reading(qmin, qmax, lorch, None if radiation is None else radiation.value)
+    if series:
+        from hpcpdf.launch.series import solve_series_files
+
+        solve_series_files(files, settings, out, reading=reading, overwrite=overwrite, dry_run=dry_run, say=typer.echo)
+        return
     solve_files(
         files,
         settings,
         out,
-        reading=Reading(qmin, qmax, lorch, None if radiation is None else radiation.value),
+        reading=reading,
         formats=formats,
         script=script,
         overwrite=overwrite,

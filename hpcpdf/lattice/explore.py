@@ -67,6 +67,9 @@ def explore(
     tell: Callable[[str], None],
     note: Callable[[str], None] = lambda text: None,
     proposals: Mapping[str, Sequence[Floats]] | None = None,
+    neighbours: Mapping[str, Sequence[Floats]] | None = None,
+    all_begin: bool = False,
+    sphere: SphereFit | None = None,
 ) -> list[FamilySearch]:
     """Search the families that their bounds leave possible, the likelier ones more.
 
@@ -88,6 +91,12 @@ def explore(
         Called with what a reader of the answer should know.
     proposals
         Structures that the search of a family also begins with, as `FamilySearch.propose` takes them.
+    neighbours
+        The same, whatever their origin.
+    all_begin
+        Whether every family that its bound leaves possible gets a cycle, however small its share.
+    sphere
+        Of the first of `fits`, where it was fitted before.
 
     Returns
     -------
@@ -106,6 +115,8 @@ def explore(
     ]
     searches: dict[int, FamilySearch] = {}
     spheres: dict[str, SphereFit] = {}
+    if sphere is not None:
+        spheres[fits[0].family if fits[0].family in CRYSTALS else "fcc"] = sphere
     budget = MOVES[effort]
     lowest = math.inf
     passed_over: set[int] = set()
@@ -117,6 +128,8 @@ def explore(
         spent = {k: searches[k].moves if k in searches else 0.0 for k in open_}
         # A family is begun when its share of what has been spent is worth a cycle.
         k = min(open_, key=lambda k: ((spent[k] + 2.0e4) / shares[k], k))
+        if all_begin and k in searches:
+            k = next((k for k in open_ if k not in searches), k)
         if k not in searches:
             try:
                 searches[k] = FamilySearch(
@@ -135,6 +148,8 @@ def explore(
             if proposals and fits[k].family in proposals:
                 taken = searches[k].propose(proposals[fits[k].family])
                 tell(f"{fits[k].family}: {taken} structures of the model to begin with")
+            if neighbours and fits[k].family in neighbours:
+                searches[k].propose(neighbours[fits[k].family], shifted=True)
         search = searches[k]
         before = search.moves
         search.advance()

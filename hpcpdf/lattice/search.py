@@ -12,6 +12,7 @@ from scipy.spatial import cKDTree
 
 from hpcpdf import _core
 from hpcpdf.lattice.bounds import FamilyFit
+from hpcpdf.lattice.frame import ON_SITE, in_frame
 from hpcpdf.lattice.model import QDAMP_LIMITS, Fit, refine, start_widths
 from hpcpdf.lattice.pace import polished_of, price_of, price_of_shells, rounds_of
 from hpcpdf.lattice.shells import PdfData
@@ -40,8 +41,6 @@ POLISHED = 40
 """Structures that are polished at a time."""
 _KEEP = 3000
 """Structures kept of a family."""
-_ON_SITE = 0.2
-"""Bond lengths from a site within which a proposed atom lies on it."""
 _CLOSE = 1e-8
 """Misfit that no near miss has: what comes this close is fitted at once."""
 _TRUSTED = 6.0
@@ -204,20 +203,24 @@ class FamilySearch:
         """(n, 3) coordinates in Å at the present bond length."""
         return np.asarray(self.template.sites[met.sites] * self.widths.bond)
 
-    def propose(self, structures: Sequence[Floats]) -> int:
+    def propose(self, structures: Sequence[Floats], *, shifted: bool = False) -> int:
         """Structures to begin with as well, (n, 3) positions in bond lengths in the template's frame.
 
-        Those that do not lie on its sites are passed over; returns how many were taken.
+        Those of a `shifted` origin are moved there first. Those that do not lie on its sites are passed over; returns
+        how many were taken.
         """
         if not self.starts:
             self._draw_shapes()
         tree = cKDTree(self.template.sites)
         taken: dict[bytes, Met] = {}
-        for positions in structures:
+        for given in structures:
+            positions = in_frame(self.template.sites, tree, given) if shifted else given
+            if positions is None:
+                continue
             gap, index = tree.query(positions)
             sites = np.unique(np.asarray(index))
             reach = np.linalg.norm(self.template.sites[sites], axis=1).max(initial=0.0)
-            if len(sites) < max(4, len(positions)) or np.max(gap) > _ON_SITE or reach > self.template.radius:
+            if len(sites) < max(4, len(positions)) or np.max(gap) > ON_SITE or reach > self.template.radius:
                 continue
             counts = self.template.core.shell_counts(sites.astype(np.int32))
             misfit, rate = _core.lattice_score(self.target, counts, self.rate)

@@ -101,7 +101,7 @@ def solve_files(
     pdfs = [reading.read(path) for path in files]
     spans = [chosen_range(pdf, settings.r_range) for pdf in pdfs]
     metallic_radius(settings.element)
-    _check_model(settings.model)
+    check_model(settings.model)
     if settings.instrument is not None:
         Instrument.load(settings.instrument)
     for pdf, folder in zip(pdfs, folders, strict=True):
@@ -155,7 +155,7 @@ def _load_drawing() -> None:
         import_module(name)
 
 
-def _check_model(model: Path | None) -> None:
+def check_model(model: Path | None) -> None:
     """Refuse a model that is not there before anything is read; what is in it, only its reader can tell."""
     if model is None:
         return

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -73,6 +74,11 @@ class MeasuredPdf:
                 array.flags.writeable = False
         for name, value in (("r", r), ("g", g), ("dg", dg), ("metadata", MappingProxyType(dict(self.metadata)))):
             object.__setattr__(self, name, value)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What cannot be written to is not pickled as it is: another process makes the PDF anew.
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        return _remade, ({**values, "metadata": dict(self.metadata)},)
 
     @property
     def elements(self) -> dict[str, float]:
@@ -246,6 +252,10 @@ def write_gr(path: str | Path, pdf: MeasuredPdf, *, comment: str = "") -> None:
     ]
     with atomic_path(path) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _remade(values: dict[str, Any]) -> MeasuredPdf:
+    return MeasuredPdf(**values)
 
 
 def _vector(values: ArrayLike, name: str, source: str) -> NDArray[np.float64]:

@@ -23,6 +23,7 @@ from hpcpdf.lattice.explore import ROUNDING_OF_BOUNDS, explore
 from hpcpdf.lattice.posterior import Weighed, weigh
 from hpcpdf.lattice.shells import PdfData
 from hpcpdf.lattice.sphere import SphereFit, fit_sphere
+from hpcpdf.lattice.template import LATTICES
 from hpcpdf.lattice.twins import find_twins
 from hpcpdf.pdf.fit import FitResult, PdfFitter
 from hpcpdf.pdf.fit_model import MANY
@@ -51,7 +52,7 @@ Floats = NDArray[np.float64]
 _OTHER_BOND = 0.06
 """Bond lengths that differ from the metal's own by more than this share are told."""
 _REFINED, _MANY = 3, 400
-"""Candidates whose coordinates are set free; one alone if it has more than so many atoms."""
+"""Candidates that are refined, one alone if it has more than so many atoms; sites of the same get a certainty."""
 _REFINE_ROUNDS = 2
 _SIMULATED = 2e-3
 """R_w below which a rigid structure leaves nothing for a refinement to explain."""
@@ -75,6 +76,9 @@ def solve(
     instrument: Instrument | str | Path | None = None,
     n_threads: int | None = None,
     progress: Callable[[str], None] | None = None,
+    neighbour: Solution | None = None,
+    families: Sequence[str] | None = None,
+    detailed: int = _REFINED,
 ) -> Solution:
     """What a measured PDF determines: structures, their probabilities, and bounds for every family.
 
@@ -110,6 +114,14 @@ def solve(
         Threads of the kernels; None: all cores. The results do not depend on it.
     progress
         Called with a line of text at every step.
+    neighbour
+        The answer to a PDF like this one, such as the one before it in a series: the search also begins with its
+        structures.
+    families
+        Motifs that are searched, each of them at least once where its bound leaves it possible; beside them only the
+        one of the lowest Bayesian information criterion. None: all, each by its share.
+    detailed
+        Candidates, the best first, that are refined and whose sites get a certainty.
 
     Returns
     -------
@@ -127,12 +139,14 @@ def solve(
         raise ConfigError(f"n_samples = {n_samples}, top = {top}: expected at least 1")
     if effort not in get_args(Effort):
         raise ConfigError(f"effort = {effort!r}: expected one of {', '.join(get_args(Effort))}")
+    unknown = sorted(set(families or ()) - set(LATTICES))
+    if unknown:
+        raise ConfigError(f"families: unknown {unknown[0]!r}; expected some of {', '.join(LATTICES)}")
     known = None if instrument is None else as_instrument(instrument)
     # Many small products: a thread each would cost more than it brings, and much more on a busy machine.
     with threadpool_limits(1):
-        return _Solver(pdf, element, r_range, known, thread_count(n_threads), progress or log.info).run(
-            model, n_samples, top, refine, effort, seed
-        )
+        solver = _Solver(pdf, element, r_range, known, thread_count(n_threads), progress or log.info, detailed)
+        return solver.run(model, n_samples, top, refine, effort, seed, neighbour, families)
 
 
 class _Solver:
@@ -146,8 +160,9 @@ class _Solver:
         instrument: Instrument | None,
         n_threads: int,
         tell: Callable[[str], None],
+        detailed: int = _REFINED,
     ) -> None:
-        self.pdf, self.element, self.n_threads, self.tell = pdf, element, n_threads, tell
+        self.pdf, self.element, self.n_threads, self.tell, self.detailed = pdf, element, n_threads, tell, detailed
         self.expected_bond = 2.0 * metallic_radius(element)
         self.notes = [*pdf.notes, *check_composition(pdf, element)]
         self.fitter, self.instrument = PdfFitter(pdf, r_range, instrument=instrument), instrument
@@ -165,6 +180,8 @@ class _Solver:
         refine: bool,
         effort: Effort,
         seed: int,
+        neighbour: Solution | None = None,
+        families: Sequence[str] | None = None,
     ) -> Solution:
         fits = fit_families(self.data)
         if not fits:
@@ -180,15 +197,19 @@ class _Solver:
             proposals = self._ask(model, n_samples, seed)
         # A crystal without an end is no particle: a short search shows how far the best one is from it.
         bulk = sphere is not None and sphere.bulk
+        wanted = [fit for fit in fits if families is None or fit is fits[0] or fit.family in families]
         searches = explore(
             self.data,
-            fits[:1] if bulk else fits,
+            wanted[:1] if bulk else wanted,
             "quick" if bulk else effort,
             seed=seed,
             n_threads=self.n_threads,
             tell=self.tell,
             note=self.notes.append,
             proposals=proposals,
+            neighbours=None if neighbour is None else _structures(neighbour),
+            all_begin=families is not None,
+            sphere=sphere,
         )
         weighed = weigh(self.data, searches)
         if not weighed:
@@ -296,7 +317,7 @@ class _Solver:
         self.one_structure = best.rw, best.n_parameters + faces(atoms.positions)
         self.tell(f"best rigid particle: R_w {best.rw:.4f}")
         found = []
-        several = _REFINED if len(rigid[0][1]) <= _MANY else 1
+        several = self.detailed if len(rigid[0][1]) <= _MANY else min(1, self.detailed)
         if refine and len(rigid[0][1]) > LARGE:
             self.notes.append(f"atoms stay on their ideal sites: only particles of up to {LARGE} are refined")
         for rank, (item, atoms, ideal) in enumerate(rigid):
@@ -305,7 +326,7 @@ class _Solver:
                 structure, fit, _ = relax_surface(atoms, self.fitter, ideal)
                 relaxed = fit.rw
                 structure, fit = _free(structure, fit, self.fitter)
-            found.append(self._candidate(item, weighed, structure, fit, ideal, relaxed, certain=rank < _REFINED))
+            found.append(self._candidate(item, weighed, structure, fit, ideal, relaxed, certain=rank < self.detailed))
         return found
 
     def _rigid(self, item: Weighed, atoms: Atoms) -> FitResult:
@@ -369,6 +390,16 @@ class _Solver:
             twin = replace(candidate, atoms=same, equivalents=(), site_certainty=None, notes=("homometric",))
             candidate = replace(candidate, equivalents=(*candidate.equivalents, twin))
         return candidate
+
+
+def _structures(neighbour: Solution) -> dict[str, list[Floats]]:
+    """Structures of another answer, by family, in bond lengths."""
+    bonds = {bound.family: bound.bond for bound in neighbour.family_bounds}
+    groups: dict[str, list[Floats]] = {}
+    for one in neighbour:
+        if one.family in bonds:
+            groups.setdefault(one.family, []).append(one.atoms.positions / (bonds[one.family] * one.zoom))
+    return groups
 
 
 def _choose(weighed: Sequence[Weighed], top: int) -> list[Weighed]:

@@ -269,6 +269,39 @@ def sizes_figure(counts: Mapping[str, ArrayLike]) -> Figure:
     return figure
 
 
+def trends_figure(
+    x: ArrayLike, x_label: str, panels: Sequence[tuple[str, Mapping[str, tuple[ArrayLike, ArrayLike, ArrayLike]]]]
+) -> Figure:
+    """Quantities over a series, one panel each.
+
+    Parameters
+    ----------
+    x
+        (n,), where each file stands.
+    x_label
+        Its quantity and unit.
+    panels
+        Title, and curves by name: values (n,) and the lower and upper ends of their bars, NaN for none.
+    """
+    x = np.asarray(x, dtype=float)
+    figure = new_figure(7.2, 2.1 * -(-len(panels) // 2))
+    grid = figure.subplots(-(-len(panels) // 2), 2, squeeze=False)
+    for axes, (title, curves) in zip(grid.flat, panels, strict=False):
+        for (name, (values, low, high)), colour in zip(curves.items(), PALETTE, strict=False):
+            y = np.asarray(values, dtype=float)
+            # The best structure is refined and may lie a little outside of what the search weighed.
+            bars = np.array([y - np.asarray(low, dtype=float), np.asarray(high, dtype=float) - y])
+            axes.plot(x, y, "-", color=colour, lw=0.8, alpha=0.4)
+            bars = np.where(np.isfinite(bars), np.maximum(bars, 0.0), 0.0)
+            axes.errorbar(x, y, bars, fmt="o", ms=3.0, color=colour, elinewidth=1.0, label=name)
+        if len(curves) > 1:
+            axes.legend(frameon=False, fontsize=_STYLE_SIZE - 1.5)
+        _finish(axes, x_label, title)
+    for axes in list(grid.flat)[len(panels) :]:
+        axes.set_visible(False)
+    return figure
+
+
 def _finish(axes: Axes, x_label: str, y_label: str, *, minor: bool = True) -> None:
     axes.set_xlabel(x_label, fontsize=_STYLE_SIZE)
     axes.set_ylabel(y_label, fontsize=_STYLE_SIZE)

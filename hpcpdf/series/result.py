@@ -1,0 +1,174 @@
+"""What a series answers with: a solution for each file, and how they change along it."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, overload
+
+from hpcpdf.pdf.fit import PdfFitter
+from hpcpdf.pdf.gr import MeasuredPdf
+from hpcpdf.reconstruct.shape import geometry
+from hpcpdf.reconstruct.solution import Solution
+from hpcpdf.report.series_report import write_series
+from hpcpdf.report.solve_report import write_solution
+from hpcpdf.series.axis import Axis
+from hpcpdf.series.one import known_answer, record
+from hpcpdf.series.precision import precision
+
+LEVEL = 0.9
+"""Of the intervals of sizes."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Series(Sequence[Solution]):
+    """Solutions of a series in its order.
+
+    Attributes
+    ----------
+    solutions : tuple of Solution
+        Of the files that could be solved.
+    names : tuple of str
+        Of these files, without folders and endings.
+    axis : Axis
+        What the series runs along, and where each of these files stands.
+    motifs : tuple of str
+        Families that all files were searched for.
+    failures : mapping
+        Files that could not be solved, and why.
+    settings : mapping
+        What produced the answers, for the record.
+    """
+
+    solutions: tuple[Solution, ...]
+    names: tuple[str, ...]
+    axis: Axis
+    motifs: tuple[str, ...]
+    failures: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    pdfs: tuple[MeasuredPdf, ...] = field(default=(), repr=False)
+
+    @classmethod
+    def made(
+        cls,
+        pdfs: Sequence[MeasuredPdf],
+        names: Sequence[str],
+        axis: Axis,
+        answers: Mapping[int, Solution],
+        failures: Mapping[str, str],
+        motifs: tuple[str, ...],
+        settings: Mapping[str, Any],
+    ) -> Series:
+        """From the answers by the place of their file."""
+        solved = sorted(answers)
+        return cls(
+            solutions=tuple(answers[k] for k in solved),
+            names=tuple(names[k] for k in solved),
+            axis=Axis(axis.quantity, axis.unit, tuple(axis.values[k] for k in solved), axis.source),
+            motifs=motifs,
+            failures={name: failures[name] for name in names if name in failures},
+            settings=dict(settings),
+            pdfs=tuple(pdfs[k] for k in solved),
+        )
+
+    def without(self, failures: Mapping[str, str]) -> Series:
+        """The same, with more files told that are not in it."""
+        return replace(self, failures={**self.failures, **failures})
+
+    def __len__(self) -> int:
+        return len(self.solutions)
+
+    def __iter__(self) -> Iterator[Solution]:
+        return iter(self.solutions)
+
+    @overload
+    def __getitem__(self, index: int) -> Solution: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Solution, ...]: ...
+    def __getitem__(self, index: int | slice) -> Solution | tuple[Solution, ...]:
+        return self.solutions[index]
+
+    @cached_property
+    def table(self) -> list[dict[str, Any]]:
+        """One row for each solved file: where it stands, and its best structure with intervals and standard errors.
+
+        ``p_FAMILY`` are the probabilities of the motifs; ``*_low`` and ``*_high`` hold 90 % of the posterior;
+        ``*_error`` are standard errors of the fit.
+        """
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            values = zip(self.names, self.axis.values, self.solutions, self.pdfs, strict=True)
+            return [
+                {
+                    "name": name,
+                    self.axis.column: value,
+                    **trend_row(solution, pdf, self.settings["r_range"], self.motifs),
+                }
+                for name, value, solution, pdf in values
+            ]
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the trends, and a folder for each file as ``hpcpdf solve`` does.
+
+        ``series.html`` shows them and opens without a network; ``series.csv`` has the numbers, ``series.png`` and
+        ``.pdf`` the figure, ``series.json`` all of it for programs.
+
+        Returns
+        -------
+        Path
+            ``folder/series.html``.
+
+        Raises
+        ------
+        ConfigError
+            If the folder cannot be written or holds something else.
+        """
+        folder = Path(folder)
+        for name, solution, pdf in zip(self.names, self.solutions, self.pdfs, strict=True):
+            options = {**self.settings, "effort": solution.settings.get("effort", self.settings.get("effort"))}
+            if known_answer(folder / name, pdf, options, ()) is None:
+                write_solution(solution, pdf, folder / name, record(options, self.motifs))
+        return write_series(
+            folder,
+            self.table,
+            column=self.axis.column,
+            label=self.axis.label,
+            motifs=self.motifs,
+            failures=self.failures,
+            settings=self.settings,
+        )
+
+
+def trend_row(
+    solution: Solution, pdf: MeasuredPdf, r_range: tuple[float, float], motifs: Sequence[str]
+) -> dict[str, Any]:
+    """What one file adds to the trends."""
+    best, posterior = solution[0], solution.posterior
+    shape = geometry(best.atoms.positions)
+    atoms = posterior.n_atoms(LEVEL) if posterior.samples else (math.nan, math.nan)
+    diameter = posterior.diameter(LEVEL) if posterior.samples else (math.nan, math.nan)
+    known = pdf.parameter("qdamp")
+    errors = precision(best, PdfFitter(pdf, r_range), known if known is not None and known >= 0.0 else None)
+    return {
+        "rw": best.rw,
+        "verdict": solution.verdict,
+        "family": best.family,
+        "n_atoms": best.n_atoms,
+        "n_atoms_low": atoms[0],
+        "n_atoms_high": atoms[1],
+        "diameter_A": shape.diameter,
+        "diameter_low_A": diameter[0],
+        "diameter_high_A": diameter[1],
+        "bond_A": best.nn_mean,
+        "bond_error_A": errors.bond,
+        "biso_A2": best.biso,
+        "biso_error_A2": errors.biso,
+        "delta2_A2": best.delta2,
+        "qdamp_1_per_A": best.qdamp,
+        "coordination": best.coordination_mean,
+        **{f"p_{family}": posterior.families.get(family, 0.0) for family in motifs},
+    }
