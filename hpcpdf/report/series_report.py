@@ -10,6 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hpcpdf.errors import ConfigError
 from hpcpdf.reconstruct.verdict import span
 from hpcpdf.report import page
@@ -131,6 +133,8 @@ def _draw(out_dir: Path, rows: Sequence[Row], column: str, label: str, motifs: S
 
     none = [math.nan] * len(rows)
     shares = {family: (values(f"p_{family}"), none, none) for family in motifs}
+    mixed = [key.removeprefix("weight_") for key in rows[0] if key.startswith("weight_") and "_error" not in key]
+    weights = {family: around(f"weight_{family}", f"weight_{family}_error")[""] for family in mixed}
     panels = [
         ("atoms", between("n_atoms", "n_atoms_low", "n_atoms_high")),
         ("largest distance (Å)", between("diameter_A", "diameter_low_A", "diameter_high_A")),
@@ -138,8 +142,11 @@ def _draw(out_dir: Path, rows: Sequence[Row], column: str, label: str, motifs: S
         ("Biso (Å²)", around("biso_A2", "biso_error_A2")),
         ("$R_w$", {"": (values("rw"), none, none)}),
         ("probability of the motif", shares),
+        ("sizes: diameter over atoms (Å)", around("size_A", "size_error_A")),
+        ("sizes: share of the atoms", weights),
     ]
-    figure = figures.trends_figure(values(column), label, [one for one in panels if one[1]])
+    panels = [one for one in panels if any(np.isfinite(curve[0]).any() for curve in one[1].values())]
+    figure = figures.trends_figure(values(column), label, panels)
     for suffix in ("png", "pdf"):
         with atomic_path(out_dir / f"series.{suffix}") as temporary:
             figures.save(figure, temporary.with_suffix(""), (suffix,))

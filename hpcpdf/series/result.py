@@ -12,10 +12,12 @@ from typing import Any, overload
 
 from hpcpdf.pdf.fit import PdfFitter
 from hpcpdf.pdf.gr import MeasuredPdf
+from hpcpdf.pdf.range import Range
 from hpcpdf.reconstruct.shape import geometry
 from hpcpdf.reconstruct.solution import Solution
 from hpcpdf.report.series_report import write_series
 from hpcpdf.report.solve_report import write_solution
+from hpcpdf.sample.sizes import MotifSizes
 from hpcpdf.series.axis import Axis
 from hpcpdf.series.one import known_answer, record
 from hpcpdf.series.precision import precision
@@ -97,16 +99,20 @@ class Series(Sequence[Solution]):
         """One row for each solved file: where it stands, and its best structure with intervals and standard errors.
 
         ``p_FAMILY`` are the probabilities of the motifs; ``*_low`` and ``*_high`` hold 90 % of the posterior;
-        ``*_error`` are standard errors of the fit.
+        ``*_error`` are standard errors of the fit. ``size_A`` and ``width_A`` are diameter (over atoms) and standard
+        deviation of the sizes, ``weight_MOTIF`` shares of the atoms (`Solution.sizes`); empty where one structure
+        explains the PDF.
         """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             values = zip(self.names, self.axis.values, self.solutions, self.pdfs, strict=True)
+            mixed = sorted({one.family for solution in self.solutions for one in _motifs_of(solution)})
             return [
                 {
                     "name": name,
                     self.axis.column: value,
                     **trend_row(solution, pdf, self.settings["r_range"], self.motifs),
+                    **_size_row(solution, mixed),
                 }
                 for name, value, solution, pdf in values
             ]
@@ -143,9 +149,7 @@ class Series(Sequence[Solution]):
         )
 
 
-def trend_row(
-    solution: Solution, pdf: MeasuredPdf, r_range: tuple[float, float], motifs: Sequence[str]
-) -> dict[str, Any]:
+def trend_row(solution: Solution, pdf: MeasuredPdf, r_range: Range, motifs: Sequence[str]) -> dict[str, Any]:
     """What one file adds to the trends."""
     best, posterior = solution[0], solution.posterior
     shape = geometry(best.atoms.positions)
@@ -172,3 +176,24 @@ def trend_row(
         "coordination": best.coordination_mean,
         **{f"p_{family}": posterior.families.get(family, 0.0) for family in motifs},
     }
+
+
+def _motifs_of(solution: Solution) -> tuple[MotifSizes, ...]:
+    return () if solution.sizes is None else solution.sizes.motifs
+
+
+def _size_row(solution: Solution, mixed: Sequence[str]) -> dict[str, Any]:
+    """Sizes of the heaviest motif, and the weight of each of `mixed`."""
+    by = {one.family: one for one in _motifs_of(solution)}
+    first = next(iter(by.values()), None)
+    row: dict[str, Any] = {}
+    for name, key in (("atom_diameter", "size"), ("width", "width")):
+        row[f"{key}_A"] = math.nan if first is None else getattr(first, name)
+        row[f"{key}_error_A"] = math.nan if first is None else getattr(first, f"{name}_error")
+    for family in mixed:
+        motif = by.get(family)
+        missing = 0.0 if by else math.nan
+        row[f"weight_{family}"] = missing if motif is None else motif.weight
+        row[f"weight_{family}_error"] = missing if motif is None else motif.weight_error
+    row["spread_preferred"] = solution.sizes is not None and solution.sizes.preferred
+    return row

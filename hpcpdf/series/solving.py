@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 from hpcpdf.errors import ConfigError, DataError
 from hpcpdf.pdf.fit import PdfFitter
 from hpcpdf.pdf.gr import MeasuredPdf
+from hpcpdf.pdf.range import Range
 from hpcpdf.pdf.simulate import thread_count
 from hpcpdf.reconstruct.solution import Effort, Solution
 from hpcpdf.reconstruct.solve import check_composition
@@ -33,7 +34,7 @@ def solve_series(
     *,
     effort: Effort = "normal",
     seed: int = 0,
-    r_range: tuple[float, float] = (1.5, 20.0),
+    r_range: Range = (1.5, 20.0),
     refine: bool = False,
     top: int = 3,
     folder: str | Path | None = None,

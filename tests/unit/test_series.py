@@ -75,6 +75,11 @@ def test_trends_are_recovered() -> None:
         assert row["bond_error_A"] < 0.0005
         assert row["biso_error_A2"] < 0.01
         assert row["p_fcc"] > 0.9
+        # The sphere of as many atoms, within what facets do.
+        sphere = bond_at(k) * (6.0 * true[k] / (np.pi * np.sqrt(2.0))) ** (1.0 / 3.0)
+        assert row["size_A"] == pytest.approx(sphere, rel=0.12)
+        assert row["weight_fcc"] == 1.0
+        assert not row["spread_preferred"]
 
 
 def test_threads_change_nothing() -> None:

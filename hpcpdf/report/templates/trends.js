@@ -100,6 +100,8 @@ const drawTrends = (() => {
       }),
     });
     const shares = data.motifs.map((family) => ({ ...curve(`p_${family}`, "", "", 2), name: family }));
+    const mixed = Object.keys(rows[0] || {}).filter((key) => /^weight_.*(?<!_error)$/.test(key)).map((key) => key.slice(7));
+    const weights = mixed.map((family) => ({ ...withError(`weight_${family}`, `weight_${family}_error`, 3), name: family }));
     const panels = [
       ["atoms", [curve("n_atoms", "n_atoms_low", "n_atoms_high", 0)]],
       ["largest distance (Å)", [curve("diameter_A", "diameter_low_A", "diameter_high_A", 1)]],
@@ -107,6 +109,8 @@ const drawTrends = (() => {
       ["Biso (Å²)", [withError("biso_A2", "biso_error_A2", 4)]],
       ["R_w", [curve("rw", "", "", 4)]],
       ["probability of the motif", shares, [-0.04, 1.04]],
+      ["sizes: diameter over atoms (Å)", [withError("size_A", "size_error_A", 1)]],
+      ["sizes: share of the atoms", weights, [-0.04, 1.04]],
     ];
     root.replaceChildren();
     if (!rows.length) return;
