@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 
 _FORM = {"variance": FACETTED**2, "size": 0.005}
 """Standard errors of ln D's variance and of ln D that come of not knowing the particles' facets, ..."""
-_FORM_WEIGHT = 0.02
+_FORM_WEIGHT = 0.03
 """... and of the logarithm of a part's weight."""
 _SMOOTH = 3.0
 """Å over which the size of what is left is averaged."""

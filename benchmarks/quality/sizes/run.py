@@ -27,7 +27,7 @@ from hpcpdf.pdf.fit import PdfFitter
 from hpcpdf.sample.sizes import MotifSizes, Sizes, fit_sizes
 from hpcpdf.stage import provenance, write_json
 
-SEEDS = range(2050, 2070)
+SEEDS = range(2070, 2090)
 QUANTITIES = {"mean": "mean_diameter", "width": "width", "atom_mean": "atom_diameter"}
 FIXED = (None, 0.04, 0.05, 0.06)
 """Qdamp with which the measured PDF is described, 1/Å; None: fitted."""
