@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from hpcpdf.lattice.sphere import SphereFit
 
 LARGE = 5000
-"""Atoms above which few of the structures that explain a PDF are met, and none is refined: a step asks all pairs."""
+"""Atoms above which few of the structures that explain a PDF are met."""
+REFINED_TO = 2000
+"""Atoms up to which coordinates are set free: beyond, tens of numbers a point of the PDF would be, and take minutes."""
+
+_OUT_OF_SIGHT = 2.2
+"""Diameters over the fitted range from which on no search finds the particle's surface."""
 
 _SETTLED = 1.1
 """Ratio of the ends of a range of diameters up to which a size counts as settled, as in verdicts."""
@@ -27,6 +32,11 @@ class Extent:
 
     open: bool
     notes: tuple[str, ...] = ()
+
+
+def out_of_sight(sphere: SphereFit | None, end: float) -> bool:
+    """Whether the data end so far before the particle (at `end`, Å) that a short search says as much as a long one."""
+    return sphere is not None and (sphere.bulk or sphere.diameters[0] > _OUT_OF_SIGHT * end)
 
 
 def extent(sphere: SphereFit | None, end: float, n_atoms: int) -> Extent:

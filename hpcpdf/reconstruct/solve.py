@@ -33,7 +33,7 @@ from hpcpdf.pdf.kernel import NodeKernel
 from hpcpdf.pdf.params import B_PER_U
 from hpcpdf.pdf.range import Range
 from hpcpdf.pdf.simulate import thread_count
-from hpcpdf.reconstruct.extent import LARGE, extent
+from hpcpdf.reconstruct.extent import REFINED_TO, extent, out_of_sight
 from hpcpdf.reconstruct.refine import refine_positions
 from hpcpdf.reconstruct.relax import relax_surface
 from hpcpdf.reconstruct.shape import faces, geometry
@@ -195,13 +195,13 @@ class _Solver:
         proposals = None
         if model is not None or effort == "thorough":
             proposals = self._ask(model, n_samples, seed)
-        # A crystal without an end is no particle: a short search shows how far the best one is from it.
-        bulk = sphere is not None and sphere.bulk
+        # Of a crystal without an end in sight, a short search shows how far the best particle is from it.
+        endless = out_of_sight(sphere, float(self.data.r[-1]))
         wanted = [fit for fit in fits if families is None or fit is fits[0] or fit.family in families]
         searches = explore(
             self.data,
-            wanted[:1] if bulk else wanted,
-            "quick" if bulk else effort,
+            wanted[:1] if endless else wanted,
+            "quick" if endless else effort,
             seed=seed,
             n_threads=self.n_threads,
             tell=self.tell,
@@ -318,11 +318,11 @@ class _Solver:
         self.tell(f"best rigid particle: R_w {best.rw:.4f}")
         found = []
         several = self.detailed if len(rigid[0][1]) <= _MANY else min(1, self.detailed)
-        if refine and len(rigid[0][1]) > LARGE:
-            self.notes.append(f"atoms stay on their ideal sites: only particles of up to {LARGE} are refined")
+        if refine and len(rigid[0][1]) > REFINED_TO:
+            self.notes.append(f"atoms stay on their ideal sites: only particles of up to {REFINED_TO} are refined")
         for rank, (item, atoms, ideal) in enumerate(rigid):
             structure, fit, relaxed = atoms, ideal, math.nan
-            if refine and rank < several and ideal.rw > _SIMULATED and len(atoms) <= LARGE:
+            if refine and rank < several and ideal.rw > _SIMULATED and len(atoms) <= REFINED_TO:
                 structure, fit, _ = relax_surface(atoms, self.fitter, ideal)
                 relaxed = fit.rw
                 structure, fit = _free(structure, fit, self.fitter)
