@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,10 @@ _FINE = 0.03
 """Shells closer than this, Å, are left to those on both sides: to second order, their PDF is a mixture of these."""
 _DENSE = {"decahedron": 12.0, "icosahedron": 12.0}
 """Bond lengths beyond which these families have a shell nearly everywhere, and get one in each `_FINE`."""
+_LONG, _ENOUGH = 45.0, 40.0
+"""Å; of data longer than the first, shells are fitted up to the second: thousands of them would cost half a minute."""
+_ALIKE = 6.0
+"""Differences of the BIC up to which families are alike."""
 _SAME = 5e-4
 """Distances closer than this, in bond lengths, are the same."""
 _FLOOR = 1e-6
@@ -81,6 +85,8 @@ class FamilyFit:
         Relative numbers of pairs.
     distance : (C,)
         Of the shells, in bond lengths.
+    end : float
+        Å; shells were fitted to the data up to there.
     """
 
     family: str
@@ -92,6 +98,7 @@ class FamilyFit:
     uncertainty: float
     counts: Floats = field(repr=False)
     distance: Floats = field(repr=False)
+    end: float = math.inf
 
 
 def first_peaks(data: PdfData) -> list[float]:
@@ -259,6 +266,7 @@ class _Family:
             uncertainty=rw * max(1.0 - lower, _UNSURE if self.given_up else 0.0),
             counts=descent.counts,
             distance=self._distance[: len(descent.counts)],
+            end=float(self.data.r[-1]),
         )
 
     def _promise(self, place: int) -> float:
@@ -276,7 +284,8 @@ def fit_families(
     """What each of several families can do at best, the lowest BIC first.
 
     The most promising family tells the others where δ2 and qdamp are; those that cannot win are left before the bottom
-    (`FamilyFit.uncertainty`).
+    (`FamilyFit.uncertainty`). Of data beyond 45 Å the shells up to 40 Å are fitted, and the rest counts as explained:
+    what is left of a part of the data is left of all of it, so that the bounds hold, and are lower than they might be.
 
     Parameters
     ----------
@@ -294,6 +303,12 @@ def fit_families(
     list of FamilyFit
         Empty if no peak lies where a first peak may be.
     """
+    if float(data.r[-1]) > _LONG:
+        fits = fit_families(_first(data), families, free_delta2=free_delta2, qdamp=qdamp)
+        # What a part of the data leaves alike is looked for first where there are fewer shells.
+        alike = sum(fit.bic <= fits[0].bic + _ALIKE for fit in fits)
+        ordered = [*sorted(fits[:alike], key=lambda fit: fit.columns), *fits[alike:]]
+        return [_of_all(fit, data) for fit in ordered]
     known = data.qdamp if qdamp is None else qdamp
     peaks = first_peaks(data)
     if not peaks:
@@ -320,6 +335,24 @@ def fit_families(
         if family.free != best.free:
             family.challenge(np.array([*family.descent.theta[:DELTA2], *best.descent.theta[DELTA2:]]), best.free)
     return sorted((family.fit(more) for family in racing), key=lambda fit: fit.bic)
+
+
+def _first(data: PdfData) -> PdfData:
+    part = data.r <= _ENOUGH
+    return PdfData(data.r[part], data.g[part], data.params, data.qdamp)
+
+
+def _of_all(fit: FamilyFit, data: PdfData) -> FamilyFit:
+    """A fit of the first part, as a bound on all of the data."""
+    part = data.r <= _ENOUGH
+    plain, white = data.g**2, (data.whitening() * data.g) ** 2
+    share = float(plain[part].sum() / plain.sum())
+    return replace(
+        fit,
+        rw=math.sqrt(share) * fit.rw,
+        uncertainty=math.sqrt(share) * fit.uncertainty,
+        misfit=float(white[part].sum() / white.sum()) * fit.misfit,
+    )
 
 
 def fit_family(data: PdfData, family: str, *, free_delta2: bool = True, qdamp: float | None = None) -> FamilyFit | None:

@@ -41,11 +41,12 @@ def diameter_of(data: PdfData, fit: FamilyFit, spheres: dict[str, SphereFit]) ->
     `spheres` keeps what was fitted, by crystal.
     """
     # Free shells leave a few pairs far out that no particle has, and any number at the end of the data.
-    told = np.where(fit.distance * fit.widths.bond < data.r[-1] - 0.5, fit.counts, 0.0)
+    end = min(fit.end, float(data.r[-1]))
+    told = np.where(fit.distance * fit.widths.bond < end - 0.5, fit.counts, 0.0)
     beyond = np.cumsum(told[::-1])[::-1]
     share = _FAR_PAIRS_DENSE if fit.family in ("decahedron", "icosahedron") else _FAR_PAIRS
     longest = float(fit.distance[np.flatnonzero(beyond > share * beyond[0])[-1]])
-    if longest * fit.widths.bond < 0.93 * data.r[-1] - 0.5:
+    if longest * fit.widths.bond < 0.93 * end - 0.5:
         return longest
     # The particle reaches to the end of the data or beyond: the fall of the shells before tells how far.
     crystal = fit.family if fit.family in CRYSTALS else "fcc"

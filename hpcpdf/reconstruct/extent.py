@@ -11,8 +11,8 @@ LARGE = 5000
 REFINED_TO = 2000
 """Atoms up to which coordinates are set free: beyond, tens of numbers a point of the PDF would be, and take minutes."""
 
-_OUT_OF_SIGHT = 2.2
-"""Diameters over the fitted range from which on no search finds the particle's surface."""
+_OUT_OF_SIGHT, _TOO_LARGE = 2.2, 60.0
+"""Diameters, over the fitted range and in Å, from which on no search finds the one structure."""
 
 _SETTLED = 1.1
 """Ratio of the ends of a range of diameters up to which a size counts as settled, as in verdicts."""
@@ -37,6 +37,11 @@ class Extent:
 def out_of_sight(sphere: SphereFit | None, end: float) -> bool:
     """Whether the data end so far before the particle (at `end`, Å) that a short search says as much as a long one."""
     return sphere is not None and (sphere.bulk or sphere.diameters[0] > _OUT_OF_SIGHT * end)
+
+
+def too_large(sphere: SphereFit | None) -> bool:
+    """Whether a particle is so large that no search finds the one structure, and a short one does."""
+    return sphere is not None and sphere.diameters[0] > _TOO_LARGE
 
 
 def extent(sphere: SphereFit | None, end: float, n_atoms: int) -> Extent:

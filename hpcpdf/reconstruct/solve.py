@@ -33,7 +33,7 @@ from hpcpdf.pdf.kernel import NodeKernel
 from hpcpdf.pdf.params import B_PER_U
 from hpcpdf.pdf.range import Range
 from hpcpdf.pdf.simulate import thread_count
-from hpcpdf.reconstruct.extent import REFINED_TO, extent, out_of_sight
+from hpcpdf.reconstruct.extent import REFINED_TO, extent, out_of_sight, too_large
 from hpcpdf.reconstruct.refine import refine_positions
 from hpcpdf.reconstruct.relax import relax_surface
 from hpcpdf.reconstruct.shape import faces, geometry
@@ -195,13 +195,13 @@ class _Solver:
         proposals = None
         if model is not None or effort == "thorough":
             proposals = self._ask(model, n_samples, seed)
-        # Of a crystal without an end in sight, a short search shows how far the best particle is from it.
+        # Of a crystal whose end is out of sight, a short search shows how far the best particle is from it.
         endless = out_of_sight(sphere, float(self.data.r[-1]))
         wanted = [fit for fit in fits if families is None or fit is fits[0] or fit.family in families]
         searches = explore(
             self.data,
             wanted[:1] if endless else wanted,
-            "quick" if endless else effort,
+            "quick" if endless or too_large(sphere) else effort,
             seed=seed,
             n_threads=self.n_threads,
             tell=self.tell,
@@ -285,7 +285,7 @@ class _Solver:
     def _sphere(self, fit: FamilyFit) -> SphereFit | None:
         """The crystal cut by a sphere, where the data reach no end of the particle."""
         seen = fit.distance[fit.counts > 1e-3 * fit.counts.max()]
-        if not seen.size or float(seen[-1]) * fit.widths.bond < 0.93 * float(self.data.r[-1]):
+        if not seen.size or float(seen[-1]) * fit.widths.bond < 0.93 * min(fit.end, float(self.data.r[-1])):
             return None
         family = fit.family if fit.family in ("hcp", "bcc", "sc") else "fcc"
         return fit_sphere(self.data, family, fit.widths)

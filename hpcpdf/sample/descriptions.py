@@ -75,6 +75,14 @@ def criterion(misfit: float, data: PdfData, parameters: int) -> float:
     return float(bic(misfit + GOOD_TO**2, data.independent, parameters))
 
 
+def fitted_by(problem: MixtureProblem, start: Mixture, names: tuple[str, ...]) -> Fitted:
+    """A mixture with its parameters `names` refined."""
+    mixture = problem.fit(names, start)
+    misfit = problem.misfit(mixture)
+    count = len(names) + len(mixture.parts)
+    return Fitted(mixture, names, misfit, criterion(misfit, problem.data, count))
+
+
 class Search:
     """Descriptions of one PDF, from one size of one motif to two motifs with a spread each."""
 
@@ -108,10 +116,7 @@ class Search:
         return best
 
     def _fit(self, start: Mixture, names: tuple[str, ...]) -> Fitted:
-        mixture = self.problem.fit(names, start)
-        misfit = self.problem.misfit(mixture)
-        count = len(names) + len(mixture.parts)
-        return Fitted(mixture, names, misfit, criterion(misfit, self.data, count))
+        return fitted_by(self.problem, start, names)
 
     def _start(self, family: str) -> Widths:
         """Bond length and widths to begin with."""

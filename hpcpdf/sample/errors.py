@@ -16,7 +16,9 @@ from hpcpdf.sample.motifs import FACETTED
 Floats = NDArray[np.float64]
 
 _FORM = {"variance": FACETTED**2, "size": 0.005}
-"""Standard errors of ln D's variance and of ln D that come of not knowing the particles' facets, ..."""
+"""Standard errors of ln D's variance and of ln D that come of not knowing the particles' facets."""
+_SURFACE = 0.03
+"""The same of ln D where the data end before the particle: what they see of its size is surface over volume, ..."""
 _FORM_WEIGHT = 0.03
 """... and of the logarithm of a part's weight."""
 _SMOOTH = 3.0
@@ -54,7 +56,9 @@ class StandardErrors:
         points = len(left) / max(data.independent - slopes.shape[1], 1.0)
         covariance = points * inverse @ (slopes.T @ (slopes * power[:, None])) @ inverse / np.outer(size, size)
         for k, name in enumerate(self._names):
-            covariance[k, k] += _FORM.get(name.partition(".")[0], 0.0) ** 2
+            kind, _, index = name.partition(".")
+            beyond = kind == "size" and self.mixture.parts[int(index)].spread.median > float(data.r[-1])
+            covariance[k, k] += (_SURFACE if beyond else _FORM.get(kind, 0.0)) ** 2
         for k, weight in enumerate(self.weights):
             covariance[len(self._names) + k, len(self._names) + k] += (_FORM_WEIGHT * weight) ** 2
         self._covariance, self._sigma = covariance, np.sqrt(np.diag(covariance))

@@ -17,13 +17,15 @@ from hpcpdf.lattice.bounds import FamilyFit, fit_families
 from hpcpdf.lattice.shells import PdfData
 from hpcpdf.lattice.sphere import CRYSTALS
 from hpcpdf.pdf.params import B_PER_U
-from hpcpdf.sample.descriptions import Search, criterion
+from hpcpdf.sample.descriptions import Search, criterion, fitted_by
 from hpcpdf.sample.errors import StandardErrors
 from hpcpdf.sample.mixture import LARGEST, Mixture, MixtureProblem
 from hpcpdf.sample.motifs import MOTIFS
 
 Floats = NDArray[np.float64]
 
+_LONG, _ENOUGH, _FOLLOWED = 60.0, 45.0, 3
+"""Å; of longer data, descriptions are looked for up to the second, and the best ones then fitted to all of it."""
 ONE_STRUCTURE = "one structure"
 CLEAR = 6.0
 """Differences of the criterion from here on are strong evidence (Kass & Raftery, J. Am. Stat. Assoc. 90 (1995) 773)."""
@@ -156,7 +158,14 @@ def fit_sizes(
     if not fits:
         return None
     problem = MixtureProblem(data)
-    found = Search(problem, fits, motifs).run()
+    part = data.r <= _ENOUGH
+    if float(data.r[-1]) > _LONG:
+        near = PdfData(data.r[part], data.g[part], data.params, data.qdamp)
+        found = Search(MixtureProblem(near), fits, motifs).run()
+        likely = sorted(found, key=lambda fitted: fitted.bic)[:_FOLLOWED]
+        found = [fitted_by(problem, one.mixture, one.names) for one in likely]
+    else:
+        found = Search(problem, fits, motifs).run()
     best = min(found, key=lambda fitted: fitted.bic)
     rows = [Description(one.label, math.sqrt(one.misfit), one.parameters, one.bic) for one in found]
     if structure is not None:

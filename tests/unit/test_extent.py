@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hpcpdf.lattice.sphere import CRYSTALS, SphereFit
-from hpcpdf.reconstruct.extent import LARGE, extent, out_of_sight
+from hpcpdf.reconstruct.extent import LARGE, extent, out_of_sight, too_large
 
 BOND = 2.88
 
@@ -60,5 +60,9 @@ def test_large_particles_are_one_of_many() -> None:
 def test_far_beyond_the_range_a_short_search_is_enough() -> None:
     assert not out_of_sight(None, 20.0)
     assert not out_of_sight(sphere(35.0, 47.0, 59.0), 20.0)
-    assert out_of_sight(sphere(94.0, 95.0, 96.0), 20.0)
+    assert out_of_sight(sphere(45.0, 46.0, 47.0), 20.0)
+    assert not out_of_sight(sphere(45.0, 46.0, 47.0), 40.0)
+    assert too_large(sphere(94.0, 95.0, 96.0))
+    assert not too_large(sphere(45.0, 46.0, 47.0))
+    assert not too_large(None)
     assert out_of_sight(sphere(30.0, 200.0, 200.0, bulk=True), 20.0)

@@ -204,13 +204,32 @@ def test_anything_with_a_peak_has_an_answer() -> None:
 
 def test_long_ranges_of_dense_families() -> None:
     """Beyond a dozen bonds, decahedra and icosahedra have a shell nearly everywhere, more than could be listed."""
-    params = PdfParams(rmax=60.1, qmin=0.8, qmax=20.0, qdamp=0.01)
-    data = pdf(particle("fcc", 150) * 2.2, params, high=60.0)
+    params = PdfParams(rmax=44.1, qmin=0.8, qmax=20.0, qdamp=0.01)
+    data = pdf(particle("fcc", 150) * 2.2, params, high=44.0)
     for family in ("decahedron", "icosahedron"):
         fit = fit_family(data, family)
         assert fit is not None
-        assert fit.distance[-1] * fit.widths.bond > 60.0
+        assert fit.distance[-1] * fit.widths.bond > 44.0
         assert np.all(np.diff(fit.distance) > 0.0)
+
+
+def test_bounds_of_long_data_are_those_of_a_part_and_hold() -> None:
+    params = PdfParams(rmax=60.1, qmin=0.8, qmax=20.0, qdamp=0.01)
+    positions = particle("hcp", 150) * 2.7
+    data = pdf(positions, params, high=60.0)
+    part = data.r <= 40.0
+    near = {fit.family: fit for fit in fit_families(PdfData(data.r[part], data.g[part], data.params, data.qdamp))}
+    share = np.sqrt(np.sum(data.g[part] ** 2) / np.sum(data.g**2))
+    assert share < 1.0
+    for fit in fit_families(data):
+        assert fit.rw == pytest.approx(share * near[fit.family].rw, rel=1e-9)
+        assert fit.bic == near[fit.family].bic
+        assert fit.end == pytest.approx(40.0, abs=0.2)
+    # What is left of an fcc particle on all of the data is no less than the bound.
+    fcc = next(fit for fit in fit_families(data) if fit.family == "fcc")
+    other = pdf(particle("fcc", 150) * fcc.widths.bond, params, high=60.0).g
+    scale = (other @ data.g) / (other @ other)
+    assert np.linalg.norm(data.g - scale * other) / np.linalg.norm(data.g) > fcc.rw
 
 
 def test_families_that_hold_a_particle() -> None:

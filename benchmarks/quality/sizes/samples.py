@@ -109,6 +109,13 @@ def single(seed: int, *, noise: float = 0.02, qdamp_known: bool = True, rmax: fl
     return _pdf([points], np.ones(1), noise, rng, qdamp_known, rmax)
 
 
+def large(seed: int, diameter: float, *, noise: float = 0.02, rmax: float = 125.1) -> tuple[MeasuredPdf, int]:
+    """PDF of one facetted particle of about that diameter, Å, and its number of atoms; qdamp is told."""
+    rng = np.random.default_rng((seed, 2))
+    points = facetted(rng, diameter)
+    return _pdf([points], np.ones(1), noise, rng, True, rmax), len(points)
+
+
 def _pdf(
     clusters: list[Floats], atoms: Floats, noise: float, rng: np.random.Generator, qdamp_known: bool, rmax: float
 ) -> MeasuredPdf:
