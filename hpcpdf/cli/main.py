@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import hpcpdf
-from hpcpdf.cli import configuration, guard, jobs, machine, pipeline, solution
+from hpcpdf.cli import configuration, guard, jobs, live, machine, pipeline, solution
 
 app = typer.Typer(
     name="hpcpdf",
@@ -43,6 +43,7 @@ for verb, example in (
     (solution.calibrate, "hpcpdf calibrate Ni.gr --element Ni --out instrument.toml"),
     (solution.reconstruct, "hpcpdf reconstruct pdfs.h5 --model runs/quick/model --out structures.h5"),
     (solution.solve, "hpcpdf solve sample.gr --element Pt --out solved"),
+    (live.serve, "hpcpdf serve measured/ --element Pt"),
     (pipeline.evaluate, "hpcpdf evaluate examples/quick.toml"),
     (solution.interpolate, "hpcpdf interpolate small.gr large.gr --element Pt --out between"),
     (pipeline.report, "hpcpdf report runs/quick"),
