@@ -7,7 +7,21 @@ from typing import Annotated
 
 import typer
 
-from hpcpdf.cli.options import DryRun, Effort, EffortName, Element, OptionalModel, Rmax, Rmin, Seed
+from hpcpdf.cli.options import (
+    DryRun,
+    Effort,
+    EffortName,
+    Element,
+    InstrumentFile,
+    Lorch,
+    OptionalModel,
+    Qmax,
+    Qmin,
+    Radiation,
+    RmaxOrAuto,
+    Rmin,
+    Seed,
+)
 
 
 def serve(
@@ -23,7 +37,12 @@ def serve(
         bool, typer.Option("--refine/--no-refine", help="Also move atoms of the best structure.")
     ] = False,
     rmin: Rmin = 1.5,
-    rmax: Rmax = 20.0,
+    rmax: RmaxOrAuto = "20",
+    qmin: Qmin = None,
+    qmax: Qmax = None,
+    lorch: Lorch = False,
+    radiation: Radiation = None,
+    instrument: InstrumentFile = None,
     seed: Seed = 0,
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Of this machine; 0: a free one.")] = 0,
     at_once: Annotated[int, typer.Option("--at-once", min=1, help="Files solved at a time.")] = 1,
@@ -32,8 +51,17 @@ def serve(
     """Follow a folder: a page on this machine on which answers and trends grow as files arrive."""
     from hpcpdf.launch.serving import serve_folder
     from hpcpdf.launch.solving import SolveSettings
+    from hpcpdf.pdf.fq import Reading
 
     settings = SolveSettings(
-        element=element, model=model, top=3, refine=refine, r_range=(rmin, rmax), effort=effort.value, seed=seed
+        element=element,
+        model=model,
+        top=3,
+        refine=refine,
+        r_range=(rmin, "auto" if rmax == "auto" else float(rmax)),
+        effort=effort.value,
+        seed=seed,
+        instrument=instrument,
     )
-    serve_folder(folder, settings, out, port=port, at_once=at_once, dry_run=dry_run, say=typer.echo)
+    reading = Reading(qmin, qmax, lorch, None if radiation is None else radiation.value)
+    serve_folder(folder, settings, out, reading=reading, port=port, at_once=at_once, dry_run=dry_run, say=typer.echo)

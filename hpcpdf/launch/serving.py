@@ -15,6 +15,8 @@ from hpcpdf.errors import ConfigError
 from hpcpdf.launch.reconstructing import check_span
 from hpcpdf.launch.settings import check_writable
 from hpcpdf.launch.solving import SolveSettings, check_model
+from hpcpdf.pdf.fq import Reading
+from hpcpdf.sample.instrument import Instrument
 
 ANSWERS = "hpcpdf"
 """Where answers go in the followed folder, unless another place is named."""
@@ -25,6 +27,7 @@ def serve_folder(
     settings: SolveSettings,
     out: Path | None = None,
     *,
+    reading: Reading | None = None,
     port: int = 0,
     at_once: int = 1,
     interval: float = 0.5,
@@ -41,6 +44,8 @@ def serve_folder(
         How they are solved.
     out
         Folder for the answers; None: ``hpcpdf`` in `folder`.
+    reading
+        How to read files that do not say it all themselves.
     port
         Of this machine's loopback; 0 takes a free one.
     at_once
@@ -60,7 +65,9 @@ def serve_folder(
     for name in ("starlette", "uvicorn"):
         if find_spec(name) is None:
             raise ConfigError(f'{name} is not installed; hpcpdf serve needs it: pip install "hpcpdf[live]"')
-    check_span(settings.r_range, "--rmin", "--rmax")
+    low, high = settings.r_range
+    if not isinstance(high, str):
+        check_span((low, high), "--rmin", "--rmax")
     if not folder.is_dir():
         raise ConfigError(f"{folder}: no such folder; give the one that measured files are written to")
     folder = folder.absolute()
@@ -70,10 +77,12 @@ def serve_folder(
     check_writable(answers, "--out")
     metallic_radius(settings.element)
     check_model(settings.model)
+    if settings.instrument is not None:
+        Instrument.load(settings.instrument)
     if dry_run:
-        from hpcpdf.live.watch import ENDING
+        from hpcpdf.live.watch import ENDINGS
 
-        count = sum(path.suffix.lower() == ENDING for path in folder.iterdir())
+        count = sum(path.suffix.lower() in ENDINGS for path in folder.iterdir())
         say(f"{folder}: {count} files -> {answers}")
         return
 
@@ -83,9 +92,19 @@ def serve_folder(
     from hpcpdf.live.server import make_app
     from hpcpdf.live.work import Work
 
-    options = {**asdict(settings), "model": None if settings.model is None else str(settings.model)}
-    work = Work(options)
-    follower = Follower(folder, answers, work, work.recall, settings=options, at_once=at_once, interval=interval)
+    reading = reading or Reading()
+    options = {key: str(value) if isinstance(value, Path) else value for key, value in settings.arguments().items()}
+    work = Work(options, reading)
+    follower = Follower(
+        folder,
+        answers,
+        work,
+        work.recall,
+        settings={**options, "reading": asdict(reading)},
+        read=reading.read,
+        at_once=at_once,
+        interval=interval,
+    )
     token = secrets.token_urlsafe(24)
     with _loopback(port) as listening:
         failed: list[ConfigError] = []

@@ -54,6 +54,8 @@ class Follower:
         The work.
     settings
         What decides the answers; others than those of an earlier process are refused.
+    read
+        Reads a file, to tell whether it is one and whether it is known.
     at_once
         Files solved at a time.
     processes
@@ -70,13 +72,14 @@ class Follower:
         recall: Recall,
         *,
         settings: Mapping[str, Any],
+        read: Callable[[Path], MeasuredPdf] = read_gr,
         at_once: int = 1,
         processes: bool = True,
         interval: float = 0.5,
     ) -> None:
         self.folder, self.out, self.interval = folder, out, interval
         self.version = 0
-        self._solve, self._recall, self._settings = solve, recall, settings
+        self._solve, self._recall, self._read, self._settings = solve, recall, read, settings
         self._at_once, self._processes = at_once, processes
         self._entries: dict[str, Entry] = {}
         self._order: list[tuple[tuple[tuple[int, float, str], ...], str]] = []
@@ -180,7 +183,7 @@ class Follower:
         if entry.stamp is not None and entry.stamp == stamp and entry.state in ("solved", "failed"):
             return
         try:
-            pdf = read_gr(self.folder / name)
+            pdf = self._read(self.folder / name)
         except HpcPdfError as error:
             self._failed(entry, str(error))
             self._set(entry, stamp=stamp)

@@ -22,7 +22,7 @@ from starlette.routing import Route
 
 from hpcpdf.live.entry import Entry
 from hpcpdf.live.follow import Follower
-from hpcpdf.live.watch import ENDING
+from hpcpdf.live.watch import ENDINGS
 from hpcpdf.report import page
 from hpcpdf.report.series_report import csv_text
 from hpcpdf.series.axis import series_axis
@@ -141,6 +141,7 @@ def live_state(version: int, entries: Sequence[Entry]) -> dict[str, Any]:
         for k, value in zip(order, axis.values, strict=True)
     ]
     motifs = sorted({key[2:] for row in rows for key, value in row.items() if key.startswith("p_") and value >= 0.01})
+    rows = [{**row, **{f"p_{family}": row.get(f"p_{family}", 0.0) for family in motifs}} for row in rows]
     return {
         "version": version,
         "column": axis.column,
@@ -161,12 +162,12 @@ def safe_name(name: str) -> str:
     Raises
     ------
     ValueError
-        If nothing that ends in .gr is left.
+        If nothing is left that ends as measured files do.
     """
     last = re.split(r"[/\\]", name)[-1]
     clean = _UNSAFE.sub("_", last).strip(" ").lstrip(".")
-    if not clean.lower().endswith(ENDING) or len(clean) <= len(ENDING):
-        raise ValueError(f"{last[:60]!r}: expected a file that ends in {ENDING}")
+    if not clean.lower().endswith(ENDINGS) or "." not in clean[1:]:
+        raise ValueError(f"{last[:60]!r}: expected a file that ends in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}")
     return clean[-120:].lstrip(" .-")
 
 

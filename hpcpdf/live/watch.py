@@ -7,7 +7,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-ENDING = ".gr"
+ENDINGS = (".gr", ".fq", ".sq")
 """Of the files that are followed, in any case."""
 
 _LOOKS, _LOOKS_CUT = 2, 10
@@ -62,7 +62,7 @@ class Watcher:
         try:
             with os.scandir(self.folder) as entries:
                 for entry in entries:
-                    if not entry.name.startswith(".") and entry.name.lower().endswith(ENDING):
+                    if not entry.name.startswith(".") and entry.name.lower().endswith(ENDINGS):
                         stamp = _stamp(entry)
                         if stamp is not None:
                             found[entry.name] = stamp

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from hpcpdf.errors import DataError
-from hpcpdf.pdf.gr import read_gr
+from hpcpdf.pdf.fq import Reading
+from hpcpdf.pdf.gr import MeasuredPdf
 from hpcpdf.reconstruct.solution import Solution, read_solution
 from hpcpdf.report.series_report import json_row
 from hpcpdf.report.solve_report import write_solution
 from hpcpdf.series.one import FOLLOWING
-from hpcpdf.series.result import trend_row
+from hpcpdf.series.result import mixed_in, size_row, trend_row
 
 
 @dataclass(frozen=True)
@@ -25,15 +26,18 @@ class Work:
     ----------
     options
         Of `hpcpdf.solve`: element, r_range, effort …
+    reading
+        How to read files that do not say it all themselves.
     """
 
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any]
+    reading: Reading = field(default_factory=Reading)
 
     def __call__(self, path: Path, out: Path, neighbour: Path | None) -> dict[str, Any]:
         """Solve a file, write its folder, and give its row of the trends."""
         from hpcpdf.reconstruct.solve import solve
 
-        pdf = read_gr(path)
+        pdf = self.reading.read(path)
         options = dict(self.options)
         begin = None if neighbour is None else _answer(neighbour)
         if begin is not None:
@@ -41,7 +45,7 @@ class Work:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             found = solve(pdf, **options, neighbour=begin, n_threads=1, detailed=1)
-            row = self._row(found, path)
+            row = self._row(found, pdf)
         write_solution(found, pdf, out, options, overwrite=True)
         return row
 
@@ -55,12 +59,12 @@ class Work:
         """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
-            return self._row(read_solution(out), path)
+            return self._row(read_solution(out), self.reading.read(path))
 
-    def _row(self, solution: Solution, path: Path) -> dict[str, Any]:
-        return json_row(
-            trend_row(solution, read_gr(path), self.options["r_range"], sorted(solution.posterior.families))
-        )
+    def _row(self, solution: Solution, pdf: MeasuredPdf) -> dict[str, Any]:
+        motifs, instrument = sorted(solution.posterior.families), self.options.get("instrument")
+        row = trend_row(solution, pdf, self.options["r_range"], motifs, instrument)
+        return json_row({**row, **size_row(solution, mixed_in(solution))})
 
 
 def _answer(folder: Path) -> Solution | None:

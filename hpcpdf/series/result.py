@@ -17,6 +17,7 @@ from hpcpdf.reconstruct.shape import geometry
 from hpcpdf.reconstruct.solution import Solution
 from hpcpdf.report.series_report import write_series
 from hpcpdf.report.solve_report import write_solution
+from hpcpdf.sample.instrument import Instrument, as_instrument
 from hpcpdf.sample.sizes import MotifSizes
 from hpcpdf.series.axis import Axis
 from hpcpdf.series.one import known_answer, record
@@ -106,13 +107,13 @@ class Series(Sequence[Solution]):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             values = zip(self.names, self.axis.values, self.solutions, self.pdfs, strict=True)
-            mixed = sorted({one.family for solution in self.solutions for one in _motifs_of(solution)})
+            mixed = sorted({family for solution in self.solutions for family in mixed_in(solution)})
             return [
                 {
                     "name": name,
                     self.axis.column: value,
-                    **trend_row(solution, pdf, self.settings["r_range"], self.motifs),
-                    **_size_row(solution, mixed),
+                    **trend_row(solution, pdf, self.settings["r_range"], self.motifs, self.settings.get("instrument")),
+                    **size_row(solution, mixed),
                 }
                 for name, value, solution, pdf in values
             ]
@@ -149,14 +150,22 @@ class Series(Sequence[Solution]):
         )
 
 
-def trend_row(solution: Solution, pdf: MeasuredPdf, r_range: Range, motifs: Sequence[str]) -> dict[str, Any]:
+def trend_row(
+    solution: Solution,
+    pdf: MeasuredPdf,
+    r_range: Range,
+    motifs: Sequence[str],
+    instrument: Instrument | str | Path | None = None,
+) -> dict[str, Any]:
     """What one file adds to the trends."""
+    measured_by = None if instrument is None else as_instrument(instrument)
     best, posterior = solution[0], solution.posterior
     shape = geometry(best.atoms.positions)
     atoms = posterior.n_atoms(LEVEL) if posterior.samples else (math.nan, math.nan)
     diameter = posterior.diameter(LEVEL) if posterior.samples else (math.nan, math.nan)
-    known = pdf.parameter("qdamp")
-    errors = precision(best, PdfFitter(pdf, r_range), known if known is not None and known >= 0.0 else None)
+    known = pdf.parameter("qdamp") if measured_by is None else measured_by.qdamp
+    fitter = PdfFitter(pdf, r_range, instrument=measured_by)
+    errors = precision(best, fitter, known if known is not None and known >= 0.0 else None)
     return {
         "rw": best.rw,
         "verdict": solution.verdict,
@@ -178,11 +187,16 @@ def trend_row(solution: Solution, pdf: MeasuredPdf, r_range: Range, motifs: Sequ
     }
 
 
+def mixed_in(solution: Solution) -> list[str]:
+    """Motifs over which an answer spreads the atoms."""
+    return [one.family for one in _motifs_of(solution)]
+
+
 def _motifs_of(solution: Solution) -> tuple[MotifSizes, ...]:
     return () if solution.sizes is None else solution.sizes.motifs
 
 
-def _size_row(solution: Solution, mixed: Sequence[str]) -> dict[str, Any]:
+def size_row(solution: Solution, mixed: Sequence[str]) -> dict[str, Any]:
     """Sizes of the heaviest motif, and the weight of each of `mixed`."""
     by = {one.family: one for one in _motifs_of(solution)}
     first = next(iter(by.values()), None)

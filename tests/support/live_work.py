@@ -51,9 +51,9 @@ class FastWork:
         return [tuple(line.split(" ")[:2]) for line in self.log.read_text(encoding="utf-8").splitlines()]  # type: ignore[misc]
 
 
-def text_of(number: int, points: int = 20) -> str:
+def text_of(number: int, points: int = 60) -> str:
     """A small .gr file; each number has another content."""
-    rows = [f"{0.1 * k:.2f} {np.sin(0.3 * k) + 0.001 * number:.5f}" for k in range(1, points + 1)]
+    rows = [f"{0.1 * k:.2f} {(1.0 + 0.001 * number) * np.sin(0.3 * k):.5f}" for k in range(1, points + 1)]
     return "\n".join(["# measured", *rows]) + "\n"
 
 

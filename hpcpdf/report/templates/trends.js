@@ -100,7 +100,7 @@ const drawTrends = (() => {
       }),
     });
     const shares = data.motifs.map((family) => ({ ...curve(`p_${family}`, "", "", 2), name: family }));
-    const mixed = Object.keys(rows[0] || {}).filter((key) => /^weight_.*(?<!_error)$/.test(key)).map((key) => key.slice(7));
+    const mixed = Object.keys(Object.assign({}, ...rows)).filter((key) => /^weight_.*(?<!_error)$/.test(key)).map((key) => key.slice(7));
     const weights = mixed.map((family) => ({ ...withError(`weight_${family}`, `weight_${family}_error`, 3), name: family }));
     const panels = [
       ["atoms", [curve("n_atoms", "n_atoms_low", "n_atoms_high", 0)]],
