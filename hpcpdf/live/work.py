@@ -46,7 +46,7 @@ class Work:
             warnings.simplefilter("ignore", UserWarning)
             found = solve(pdf, **options, neighbour=begin, n_threads=1, detailed=1)
             row = self._row(found, pdf)
-        write_solution(found, pdf, out, options, overwrite=True)
+        write_solution(found, pdf, out, options, overwrite=True, figure=False)
         return row
 
     def recall(self, path: Path, out: Path) -> dict[str, Any]:

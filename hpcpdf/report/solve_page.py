@@ -32,6 +32,8 @@ def solve_page(
     pdf: Any,
     settings: Mapping[str, Any],
     formats: Sequence[str] = (),
+    *,
+    figure: bool = True,
 ) -> str:
     """HTML of an answer.
 
@@ -47,6 +49,8 @@ def solve_page(
         What produced the answer, as JSON data.
     formats
         Endings of further files of every candidate.
+    figure
+        Whether ``fit.png`` and ``fit.pdf`` lie beside the page.
     """
     best = solution[0]
     source = str(getattr(pdf, "source", "PDF"))
@@ -80,6 +84,7 @@ def solve_page(
         full_high=float(full_r[-1]),
         rows=rows,
         formats=formats,
+        figure=figure,
         best=rows[0],
         equivalents=[[equivalent_name(one) for one in c.equivalents] for c in solution],
         bulk=bulk,

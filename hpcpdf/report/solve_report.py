@@ -46,6 +46,7 @@ def write_solution(
     overwrite: bool = False,
     formats: Sequence[str] = (),
     script: bool = False,
+    figure: bool = True,
 ) -> Path:
     """Write an answer to a folder.
 
@@ -71,6 +72,8 @@ def write_solution(
         Endings of further files of every candidate, of `hpcpdf.report.formats.FORMATS`.
     script
         Whether ``refine.py`` is written too, which refines the best candidate with DiffPy-CMI.
+    figure
+        Whether ``fit.png`` and ``fit.pdf`` are written; the report draws the fit for itself.
 
     Returns
     -------
@@ -98,10 +101,11 @@ def write_solution(
             _write_structures(folder, row, candidate, formats)
         _write_tables(folder, rows, solution, pdf, settings)
         solution.save(folder)
-        _write_figure(folder, rows[0], solution[0], pdf)
+        if figure:
+            _write_figure(folder, rows[0], solution[0], pdf)
         if script:
             _write_script(folder, rows[0], solution, pdf)
-        html = solve_page(solution, shapes, rows, judged, pdf, settings, formats)
+        html = solve_page(solution, shapes, rows, judged, pdf, settings, formats, figure=figure)
         (folder / "report.html").write_text(html, encoding="utf-8")
         files = sorted([*(entry.name for entry in folder.iterdir()), DONE])
         mark_finished(folder, dict(settings), input=_source(pdf), digest=pdf_digest(pdf), files=files)

@@ -37,7 +37,7 @@ def solve_one(
     except (DataError, SolverError) as error:
         return str(error)
     if out is not None:
-        write_solution(found, pdf, out, record(options, families), overwrite=True)
+        write_solution(found, pdf, out, record(options, families), overwrite=True, figure=False)
     return found
 
 

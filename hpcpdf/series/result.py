@@ -138,7 +138,7 @@ class Series(Sequence[Solution]):
         for name, solution, pdf in zip(self.names, self.solutions, self.pdfs, strict=True):
             options = {**self.settings, "effort": solution.settings.get("effort", self.settings.get("effort"))}
             if known_answer(folder / name, pdf, options, ()) is None:
-                write_solution(solution, pdf, folder / name, record(options, self.motifs))
+                write_solution(solution, pdf, folder / name, record(options, self.motifs), figure=False)
         return write_series(
             folder,
             self.table,

@@ -102,7 +102,11 @@ def test_the_page_has_everything(tmp_path: Path) -> None:
     assert (tmp_path / "series.png").stat().st_size > 10_000
     assert (tmp_path / "series.pdf").read_bytes().startswith(b"%PDF")
     for name, answer in zip(series.names, series, strict=True):
-        assert (tmp_path / name / "report.html").exists()
+        report = (tmp_path / name / "report.html").read_text(encoding="utf-8")
+        # Each page links to what is there.
+        assert "fit.png" not in report
+        assert not (tmp_path / name / "fit.png").exists()
+        assert (tmp_path / name / "fit.csv").exists()
         assert hpcpdf.read_solution(tmp_path / name)[0].rw == answer[0].rw
 
 
