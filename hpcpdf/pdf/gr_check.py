@@ -91,7 +91,7 @@ def check_values(path: str, r: Floats, g: Floats, quantity: str) -> None:
     stays = np.count_nonzero((r > 0.0) & (r < 1.5)) >= 5 or np.all(inside == np.round(inside))
     if np.all(inside > 0.0) and (stays or np.median(tail) > 0.02 * inside.max()):
         raise DataError(
-            f"{path}: the curve lies above 0 everywhere ({inside.min():.4g} to {inside.max():.4g}) ; "
+            f"{path}: the curve lies above 0 everywhere ({inside.min():.4g} to {inside.max():.4g}); "
             "G(r) oscillates about 0. Is it a diffraction pattern, or g(r), T(r) or R(r)? Convert it to G(r) first"
         )
     if quantity != "G(r)" and g.min() > -0.5 and abs(tail.mean() - 1.0) < 0.03 and tail.std() < 0.5:
