@@ -78,6 +78,11 @@ def solve(
         bool,
         typer.Option("--series", help="Files are one series (temperature, time, position): trends; folders are taken."),
     ] = False,
+    where: Annotated[Where, typer.Option("--where", help="Where a --series is solved.")] = Where.LOCAL,
+    tasks: Annotated[
+        int | None, typer.Option("--tasks", min=1, help="With --where slurm: jobs among which the files are divided.")
+    ] = None,
+    profile: ProfileName = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results for other data in DIR.")] = False,
     dry_run: DryRun = False,
 ) -> None:
@@ -97,6 +102,23 @@ def solve(
         instrument=instrument,
     )
     reading = Reading(qmin, qmax, lorch, None if radiation is None else radiation.value)
+    if where is Where.SLURM and series:
+        from hpcpdf.launch.profiles import load_profile
+        from hpcpdf.launch.series_jobs import submit_series
+
+        submit_series(
+            files,
+            settings,
+            out,
+            tasks,
+            load_profile(profile or "local"),
+            reading=reading,
+            overwrite=overwrite,
+            show=dry_run,
+            say=typer.echo,
+        )
+        return
+    _refuse_without_slurm(where, tasks, profile)
     if series:
         from hpcpdf.launch.series import solve_series_files
 
@@ -113,6 +135,16 @@ def solve(
         dry_run=dry_run,
         say=typer.echo,
     )
+
+
+def _refuse_without_slurm(where: Where, tasks: int | None, profile: str | None) -> None:
+    from hpcpdf.errors import ConfigError
+
+    if where is Where.SLURM:
+        raise ConfigError("--where slurm: is for --series; a few files are solved where they lie")
+    for name, value in (("--tasks", tasks), ("--profile", profile)):
+        if value is not None:
+            raise ConfigError(f"{name} {value}: is for --where slurm")
 
 
 def reconstruct(
@@ -146,7 +178,6 @@ def reconstruct(
     --samples 1 takes the likeliest structure alone, without ranking and fits: thousands of PDFs a second. An
     interrupted call goes on from its finished blocks, on any number of ranks or jobs.
     """
-    from hpcpdf.errors import ConfigError
     from hpcpdf.launch.reconstructing import ReconstructSettings, reconstruct_pdfs, submit_reconstruction
 
     settings = ReconstructSettings(
@@ -166,9 +197,7 @@ def reconstruct(
 
         submit_reconstruction(settings, tasks, load_profile(profile or "local"), show=dry_run, say=typer.echo)
         return
-    for name, value in (("--tasks", tasks), ("--profile", profile)):
-        if value is not None:
-            raise ConfigError(f"{name} {value}: is for --where slurm")
+    _refuse_without_slurm(where, tasks, profile)
     reconstruct_pdfs(settings, dry_run=dry_run, say=typer.echo)
 
 

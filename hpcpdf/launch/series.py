@@ -25,6 +25,8 @@ def solve_series_files(
     *,
     reading: Reading | None = None,
     overwrite: bool = False,
+    part: tuple[int, int] | None = None,
+    processes: bool = True,
     dry_run: bool = False,
     say: Callable[[str], None],
 ) -> Path | None:
@@ -42,6 +44,10 @@ def solve_series_files(
         How to read files that do not say it all themselves.
     overwrite
         Whether results for other data, found in a folder, are replaced.
+    part
+        Solve the stretches of one of several jobs alone, without trends: its place, and how many there are.
+    processes
+        Whether files at a time have processes of their own.
     dry_run
         Only check and say what would be done.
     say
@@ -50,7 +56,7 @@ def solve_series_files(
     Returns
     -------
     Path or None
-        The page of the trends; None after a dry run.
+        The page of the trends; None after a dry run, or of a part.
 
     Raises
     ------
@@ -59,16 +65,7 @@ def solve_series_files(
     DataError
         If no file can be read, or none can be solved.
     """
-    low, high = settings.r_range
-    if not isinstance(high, str):
-        check_span((low, high), "--rmin", "--rmax")
-    check_writable(out, "--out")
-    metallic_radius(settings.element)
-    check_model(settings.model)
-    paths = _files(files)
-    pdfs, unreadable = _read(paths, reading or Reading())
-    if not pdfs:
-        raise DataError(f"none of {len(paths)} files can be read; {next(iter(unreadable.values()))}")
+    paths, pdfs, unreadable = read_series(files, settings, out, reading or Reading())
     for message in unreadable.values():
         say(f"left out: {message}")
     if dry_run:
@@ -82,13 +79,34 @@ def solve_series_files(
     from hpcpdf.series.solving import solve_series
 
     start = time.perf_counter()
-    series = solve_series(pdfs, **settings.arguments(), folder=out, overwrite=overwrite, processes=True, progress=say)
+    series = solve_series(
+        pdfs, **settings.arguments(), folder=out, overwrite=overwrite, processes=processes, part=part, progress=say
+    )
+    if part is not None:
+        return None
     series = series.without(unreadable)
     page = series.save(out)
     seconds = time.perf_counter() - start
     say(f"{len(series)} of {len(paths)} files solved in {seconds:.1f} s, {seconds / len(paths):.2f} s a file")
     say(f"-> {page}")
     return page
+
+
+def read_series(
+    files: Sequence[Path], settings: SolveSettings, out: Path, reading: Reading
+) -> tuple[list[Path], list[MeasuredPdf], dict[str, str]]:
+    """Check what a series is asked with: its files, those that can be read, and why the others cannot."""
+    low, high = settings.r_range
+    if not isinstance(high, str):
+        check_span((low, high), "--rmin", "--rmax")
+    check_writable(out, "--out")
+    metallic_radius(settings.element)
+    check_model(settings.model)
+    paths = _files(files)
+    pdfs, unreadable = _read(paths, reading)
+    if not pdfs:
+        raise DataError(f"none of {len(paths)} files can be read; {next(iter(unreadable.values()))}")
+    return paths, pdfs, unreadable
 
 
 def _files(files: Sequence[Path]) -> list[Path]:

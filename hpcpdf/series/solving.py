@@ -41,6 +41,7 @@ def solve_series(
     overwrite: bool = False,
     n_threads: int | None = None,
     processes: bool = False,
+    part: tuple[int, int] | None = None,
     progress: Callable[[str], None] | None = None,
     **options: Any,
 ) -> Series:
@@ -71,6 +72,8 @@ def solve_series(
     processes
         Whether each file at a time has a process of its own: quicker, but a script has to guard its own lines by
         ``if __name__ == "__main__"``.
+    part
+        Solve the stretches of one of several jobs alone: its place, and how many there are.
     progress
         Called with a line of text for every file.
     options
@@ -114,8 +117,8 @@ def solve_series(
         run.check()
         count = thread_count(n_threads)
         with workers(count, processes=processes and count > 1 and len(pdfs) > 1) as pool:
-            run.solve(pool, count)
-    if not run.answers:
+            run.solve(pool, count, part or (0, 1))
+    if not run.answers and part is None:
         name, why = next(iter(run.failures.items()))
         raise DataError(f"none of {len(pdfs)} files can be solved; {name}: {why}")
     return Series.made(ordered, names, axis, run.answers, run.failures, run.motifs, given)
@@ -155,10 +158,10 @@ class _Run:
             if out is not None:
                 check_folder(out, pdf, overwrite=self.overwrite)
 
-    def solve(self, pool: Executor, n_threads: int) -> None:
-        plan = stretches(len(self.pdfs))
-        self._chains(pool, [(None, (part.anchor,)) for part in plan], None, n_threads)
-        chains = [(part.anchor, chain) for part in plan for chain in part.chains]
+    def solve(self, pool: Executor, n_threads: int, part: tuple[int, int]) -> None:
+        plan = stretches(len(self.pdfs))[part[0] :: part[1]]
+        self._chains(pool, [(None, (one.anchor,)) for one in plan], None, n_threads)
+        chains = [(one.anchor, chain) for one in plan for chain in one.chains]
         while True:
             known = set(self.motifs).union(*(motifs(answer) for answer in self.answers.values()))
             if known and known == set(self.motifs):
