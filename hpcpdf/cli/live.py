@@ -25,7 +25,7 @@ from hpcpdf.cli.options import (
 
 
 def serve(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where measured .gr files arrive.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where measured files arrive: .gr, .fq, .sq.")],
     *,
     element: Element,
     out: Annotated[
@@ -45,7 +45,9 @@ def serve(
     instrument: InstrumentFile = None,
     seed: Seed = 0,
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Of this machine; 0: a free one.")] = 0,
-    at_once: Annotated[int, typer.Option("--at-once", min=1, help="Files solved at a time.")] = 1,
+    at_once: Annotated[
+        int | None, typer.Option("--at-once", min=1, help="Files solved at a time; default: all cores but one.")
+    ] = None,
     dry_run: DryRun = False,
 ) -> None:
     """Follow a folder: a page on this machine on which answers and trends grow as files arrive."""

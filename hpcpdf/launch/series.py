@@ -11,11 +11,8 @@ from hpcpdf.errors import ConfigError, DataError
 from hpcpdf.launch.reconstructing import check_span
 from hpcpdf.launch.settings import check_writable
 from hpcpdf.launch.solving import SolveSettings, check_model
-from hpcpdf.pdf.fq import Reading
+from hpcpdf.pdf.fq import ENDINGS, Reading
 from hpcpdf.pdf.gr import MeasuredPdf
-
-ENDINGS = (".gr", ".fq", ".sq")
-"""Of the files that are taken from a folder."""
 
 
 def solve_series_files(

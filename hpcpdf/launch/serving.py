@@ -15,7 +15,11 @@ from hpcpdf.errors import ConfigError
 from hpcpdf.launch.reconstructing import check_span
 from hpcpdf.launch.settings import check_writable
 from hpcpdf.launch.solving import SolveSettings, check_model
+from hpcpdf.live.entry import check_answers
+from hpcpdf.live.watch import is_followed
 from hpcpdf.pdf.fq import Reading
+from hpcpdf.pdf.simulate import thread_count
+from hpcpdf.report import page
 from hpcpdf.sample.instrument import Instrument
 
 ANSWERS = "hpcpdf"
@@ -29,7 +33,7 @@ def serve_folder(
     *,
     reading: Reading | None = None,
     port: int = 0,
-    at_once: int = 1,
+    at_once: int | None = None,
     interval: float = 0.5,
     dry_run: bool = False,
     say: Callable[[str], None],
@@ -45,11 +49,11 @@ def serve_folder(
     out
         Folder for the answers; None: ``hpcpdf`` in `folder`.
     reading
-        How to read files that do not say it all themselves.
+        How files are read that do not say it all themselves.
     port
         Of this machine's loopback; 0 takes a free one.
     at_once
-        Files solved at a time, each by a process.
+        Files solved at a time, each by a process; None: as many as there are cores, but one.
     interval
         Seconds between two looks at the folder.
     dry_run
@@ -72,17 +76,19 @@ def serve_folder(
         raise ConfigError(f"{folder}: no such folder; give the one that measured files are written to")
     folder = folder.absolute()
     answers = folder / ANSWERS if out is None else out.absolute()
-    if answers == folder:
+    if answers.resolve() == folder.resolve():
         raise ConfigError(f"--out {out}: is the folder of the measured files; choose another")
+    check_answers(answers)
     check_writable(answers, "--out")
     metallic_radius(settings.element)
     check_model(settings.model)
+    reading = reading or Reading()
+    decisive = {**page.plain(settings.arguments()), **reading.stated()}
     if settings.instrument is not None:
-        Instrument.load(settings.instrument)
+        # What is in it decides, not what it is called.
+        decisive["instrument"] = page.plain(asdict(Instrument.load(settings.instrument)))
     if dry_run:
-        from hpcpdf.live.watch import ENDINGS
-
-        count = sum(path.suffix.lower() in ENDINGS for path in folder.iterdir())
+        count = sum(is_followed(path.name) for path in folder.iterdir())
         say(f"{folder}: {count} files -> {answers}")
         return
 
@@ -92,42 +98,32 @@ def serve_folder(
     from hpcpdf.live.server import make_app
     from hpcpdf.live.work import Work
 
-    reading = reading or Reading()
-    options = {key: str(value) if isinstance(value, Path) else value for key, value in settings.arguments().items()}
-    work = Work(options, reading)
-    follower = Follower(
-        folder,
-        answers,
-        work,
-        work.recall,
-        settings={**options, "reading": asdict(reading)},
-        read=reading.read,
-        at_once=at_once,
-        interval=interval,
-    )
+    work = Work(settings.arguments(), reading)
+    count = at_once or max(1, thread_count(None) - 1)
+    follower = Follower(folder, answers, work, settings=decisive, at_once=count, interval=interval)
     token = secrets.token_urlsafe(24)
     with _loopback(port) as listening:
-        failed: list[ConfigError] = []
         app = make_app(follower, token, title=f"{folder.name}: {settings.element}")
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=1, server_header=False
         )
         server = uvicorn.Server(config)
+        failed: list[BaseException] = []
 
         def follow() -> None:
             try:
                 follower.run()
-            except ConfigError as error:
+            except BaseException as error:  # raised below, in the thread that can tell of it
                 failed.append(error)
             finally:
                 server.should_exit = True
 
         thread = threading.Thread(target=follow, name="follow", daemon=True)
         thread.start()
-        say(f"{folder} -> {answers}")
-        say(f"http://127.0.0.1:{listening.getsockname()[1]}/{token}/")
-        say("Ctrl-C stops it; the same command goes on")
         try:
+            say(f"{folder} -> {answers}")
+            say(f"http://127.0.0.1:{listening.getsockname()[1]}/{token}/")
+            say("Ctrl-C stops it; the same command goes on")
             # It takes signals while it runs and gives them back, to this process's own handlers, when it ends.
             server.run(sockets=[listening])
         finally:

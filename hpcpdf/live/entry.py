@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePath
 from typing import Any, Literal
 
 from hpcpdf.errors import ConfigError
-from hpcpdf.live.watch import Stamp
+from hpcpdf.live.watch import Stamp, is_followed
+from hpcpdf.series.axis import natural_key
 from hpcpdf.stage import DONE, write_json
 
 State = Literal["arriving", "waiting", "solving", "solved", "failed"]
 
 MEMORY = "live.json"
-"""What spares a restart from reading all files again; the folders of the answers are the record."""
+"""Spares a restart from reading all files again; the folders of the answers are the record."""
+LOCK = ".lock"
 _FORMAT = "hpcpdf-live"
 
 
-@dataclass
+@dataclass(eq=False)
 class Entry:
     """One file.
 
@@ -41,6 +44,10 @@ class Entry:
         What its header says of where it stands in a series.
     row : dict or None
         Of the trends.
+    order : tuple
+        Its place among others, by the natural order of names.
+    folder : str
+        Name of the folder of its answer; no two names share one.
     """
 
     name: str
@@ -52,22 +59,17 @@ class Entry:
     header: dict[str, str] = field(default_factory=dict)
     row: dict[str, Any] | None = None
 
-    @property
-    def folder(self) -> str:
-        """Name of the folder of its answer."""
+    def __post_init__(self) -> None:
+        self.order = (natural_key(self.name), self.name)
         path = PurePath(self.name)
-        # On a drive that tells cases apart, a.gr and a.GR are two files.
-        return path.stem if path.suffix == ".gr" else self.name
+        short = path.suffix == ".gr" and path.stem != MEMORY and not is_followed(path.stem)
+        self.folder = path.stem if short else self.name
 
 
 def recorded(out: Path) -> dict[str, str]:
     """Digests of the answers in a folder, by the names of their folders."""
-    found = {}
-    for marker in out.glob(f"*/{DONE}"):
-        digest = digest_of(marker.parent)
-        if digest:
-            found[marker.parent.name] = digest
-    return found
+    found = {marker.parent.name: digest_of(marker.parent) for marker in out.glob(f"*/{DONE}")}
+    return {folder: digest for folder, digest in found.items() if digest}
 
 
 def digest_of(answer: Path) -> str:
@@ -78,13 +80,29 @@ def digest_of(answer: Path) -> str:
         return ""
 
 
-def write_memory(out: Path, entries: Mapping[str, Entry], settings: Mapping[str, Any]) -> None:
+def check_answers(out: Path) -> None:
+    """Raise ConfigError if a folder holds something else than answers to a followed folder."""
+    if not out.is_dir() or (out / MEMORY).exists():
+        return
+    foreign = sorted(path.name for path in out.iterdir() if path.name != LOCK)
+    if foreign:
+        raise ConfigError(f"{out}: holds other files ({foreign[0]}); choose a new or empty folder for --out")
+
+
+def remove_remains(out: Path) -> None:
+    """Remove what a killed process left half done."""
+    for path in out.glob(".*.*"):
+        if path.is_dir() and {one.name for one in path.iterdir()} <= {"new", "old"}:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def write_memory(out: Path, entries: Iterable[Entry], settings: Mapping[str, Any]) -> None:
     """Keep what is known of solved files; a failure may have had to do with the process, and is tried again."""
-    kept = [asdict(entry) for entry in entries.values() if entry.state == "solved"]
+    kept = [asdict(entry) for entry in entries if entry.state == "solved"]
     write_json(out / MEMORY, {"format": _FORMAT, "settings": dict(settings), "files": kept})
 
 
-def read_memory(out: Path, settings: Mapping[str, Any]) -> dict[str, Entry]:
+def read_memory(out: Path, settings: Mapping[str, Any]) -> list[Entry]:
     """What an earlier process knew; nothing where it left nothing, or it is damaged.
 
     Raises
@@ -95,18 +113,16 @@ def read_memory(out: Path, settings: Mapping[str, Any]) -> dict[str, Entry]:
     try:
         found = json.loads((out / MEMORY).read_text(encoding="utf-8"))
         if found["format"] != _FORMAT:
-            return {}
-        before = dict(found["settings"])
-        entries = {}
+            return []
+        before, entries = dict(found["settings"]), []
         for item in found["files"]:
             stamp = item.pop("stamp")
-            entry = Entry(**item, stamp=None if stamp is None else Stamp(**stamp))
-            entries[entry.name] = entry
+            entries.append(Entry(**item, stamp=None if stamp is None else Stamp(**stamp)))
     except (OSError, ValueError, KeyError, TypeError):
-        return {}
+        return []
     now = json.loads(json.dumps(dict(settings)))
-    if before != now:
-        changed = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
+    changed = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
+    if changed:
         raise ConfigError(
             f"{out}: holds answers made with another {changed[0]} ({before.get(changed[0])!r}, now "
             f"{now.get(changed[0])!r}); choose another folder for --out or delete it"

@@ -22,14 +22,18 @@ from starlette.routing import Route
 
 from hpcpdf.live.entry import Entry
 from hpcpdf.live.follow import Follower
-from hpcpdf.live.watch import ENDINGS
+from hpcpdf.live.watch import is_followed
+from hpcpdf.pdf.fq import ENDINGS
 from hpcpdf.report import page
 from hpcpdf.report.series_report import csv_text
 from hpcpdf.series.axis import series_axis
+from hpcpdf.series.one import LIKELY
 
 LARGEST = 20_000_000
 """Bytes of a dropped file."""
 
+_LONGEST = 120
+"""Characters of its name."""
 _UNSAFE = re.compile(r"[^\w.+=() -]", re.ASCII)
 _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src 'self' data: blob:; "
@@ -136,12 +140,13 @@ def live_state(version: int, entries: Sequence[Entry]) -> dict[str, Any]:
     """What the page shows, as JSON data."""
     solved = [entry for entry in entries if entry.state == "solved" and entry.row is not None]
     order, axis = series_axis([entry.name for entry in solved], [entry.header for entry in solved])
-    rows = [
-        {"name": solved[k].folder, axis.column: value, **(solved[k].row or {})}
-        for k, value in zip(order, axis.values, strict=True)
-    ]
-    motifs = sorted({key[2:] for row in rows for key, value in row.items() if key.startswith("p_") and value >= 0.01})
-    rows = [{**row, **{f"p_{family}": row.get(f"p_{family}", 0.0) for family in motifs}} for row in rows]
+    rows = _of_one_kind(
+        [
+            {"name": solved[k].folder, axis.column: value, **(solved[k].row or {})}
+            for k, value in zip(order, axis.values, strict=True)
+        ]
+    )
+    motifs = sorted({key[2:] for row in rows for key, value in row.items() if key.startswith("p_") and value >= LIKELY})
     return {
         "version": version,
         "column": axis.column,
@@ -156,19 +161,31 @@ def live_state(version: int, entries: Sequence[Entry]) -> dict[str, Any]:
     }
 
 
+def _of_one_kind(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows with the columns of all of them: a motif that a file does not have has no share in it."""
+    columns = dict.fromkeys(key for row in rows for key in row)
+    made = []
+    for row in rows:
+        spread = any(key.startswith("weight_") for key in row)
+        made.append({key: row.get(key, 0.0 if key.startswith("p_") or spread else None) for key in columns})
+    return made
+
+
 def safe_name(name: str) -> str:
     """A file's name without folders and characters that mean something somewhere.
 
     Raises
     ------
     ValueError
-        If nothing is left that ends as measured files do.
+        If nothing that ends in .gr, .fq or .sq is left.
     """
     last = re.split(r"[/\\]", name)[-1]
-    clean = _UNSAFE.sub("_", last).strip(" ").lstrip(".")
-    if not clean.lower().endswith(ENDINGS) or "." not in clean[1:]:
-        raise ValueError(f"{last[:60]!r}: expected a file that ends in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}")
-    return clean[-120:].lstrip(" .-")
+    stem, dot, ending = _UNSAFE.sub("_", last).rstrip(" ").rpartition(".")
+    # An ending is all that is left of .gr; a leading minus would be an option of some program.
+    clean = stem[:_LONGEST].strip(" ").lstrip(" .-") + dot + ending
+    if not is_followed(clean):
+        raise ValueError(f"{last[:60]!r}: expected a file that ends in {', '.join(ENDINGS)}")
+    return clean
 
 
 def keep(folder: Path, name: str, content: bytes) -> str:
@@ -181,12 +198,16 @@ def keep(folder: Path, name: str, content: bytes) -> str:
         os.chmod(temporary, 0o644)
         for count in range(1, 10_000):
             target = folder / (name if count == 1 else f"{path.stem}-{count}{path.suffix}")
-            with contextlib.suppress(FileExistsError):
-                # A link never replaces what is there, whoever else may write now.
-                os.link(temporary, target)
-                return target.name
-            if target.read_bytes() == content:
-                return target.name
+            try:
+                # An empty file, which nobody takes for whole, holds the name: whoever else writes now finds it taken.
+                target.touch(exist_ok=False)
+            except FileExistsError:
+                if target.is_file() and target.read_bytes() == content:
+                    return target.name
+                continue
+            os.replace(temporary, target)
+            return target.name
         raise ValueError(f"{name}: ten thousand files have this name")
     finally:
-        os.unlink(temporary)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)

@@ -7,8 +7,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-ENDINGS = (".gr", ".fq", ".sq")
-"""Of the files that are followed, in any case."""
+from hpcpdf.pdf.fq import ENDINGS
 
 _LOOKS, _LOOKS_CUT = 2, 10
 """Looks at which a file must be the same to be whole; one that does not end in a new line may still be written."""
@@ -62,7 +61,7 @@ class Watcher:
         try:
             with os.scandir(self.folder) as entries:
                 for entry in entries:
-                    if not entry.name.startswith(".") and entry.name.lower().endswith(ENDINGS):
+                    if is_followed(entry.name):
                         stamp = _stamp(entry)
                         if stamp is not None:
                             found[entry.name] = stamp
@@ -96,6 +95,11 @@ class Watcher:
                 return handle.read(1) in (b"\n", b"\r")
         except OSError:
             return False
+
+
+def is_followed(name: str) -> bool:
+    """Whether a file of this name is: one that ends in .gr, .fq or .sq, in any case, and is not hidden."""
+    return not name.startswith(".") and name.lower().endswith(ENDINGS)
 
 
 def _stamp(entry: os.DirEntry[str]) -> Stamp | None:

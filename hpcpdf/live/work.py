@@ -20,37 +20,42 @@ from hpcpdf.series.result import mixed_in, size_row, trend_row
 
 @dataclass(frozen=True)
 class Work:
-    """How files are solved; called with a file, the folder of its answer, and that of its neighbour or None.
+    """How files are read and solved.
 
     Attributes
     ----------
     options
         Of `hpcpdf.solve`: element, r_range, effort …
     reading
-        How to read files that do not say it all themselves.
+        How files are read that do not say it all themselves.
     """
 
     options: Mapping[str, Any]
     reading: Reading = field(default_factory=Reading)
 
-    def __call__(self, path: Path, out: Path, neighbour: Path | None) -> dict[str, Any]:
-        """Solve a file, write its folder, and give its row of the trends."""
+    def read(self, path: Path) -> MeasuredPdf:
+        """Read a file."""
+        return self.reading.read(path)
+
+    def solve(self, path: Path, out: Path, neighbour: Path | None) -> dict[str, Any]:
+        """Solve a file, begun from the answer in `neighbour`, write its folder, and give its row of the trends."""
         from hpcpdf.reconstruct.solve import solve
 
-        pdf = self.reading.read(path)
+        pdf = self.read(path)
         options = dict(self.options)
         begin = None if neighbour is None else _answer(neighbour)
         if begin is not None:
             options["effort"] = FOLLOWING[options["effort"]]
         with warnings.catch_warnings():
+            # What a composition holds beside the metal is noted in every answer.
             warnings.simplefilter("ignore", UserWarning)
             found = solve(pdf, **options, neighbour=begin, n_threads=1, detailed=1)
             row = self._row(found, pdf)
-        write_solution(found, pdf, out, options, overwrite=True, figure=False)
+        write_solution(found, pdf, out, {**options, **self.reading.stated()}, overwrite=True, figure=False)
         return row
 
     def recall(self, path: Path, out: Path) -> dict[str, Any]:
-        """The row of a file whose answer is there.
+        """The row of a file whose answer is in `out`.
 
         Raises
         ------
@@ -59,12 +64,12 @@ class Work:
         """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
-            return self._row(read_solution(out), self.reading.read(path))
+            return self._row(read_solution(out), self.read(path))
 
-    def _row(self, solution: Solution, pdf: MeasuredPdf) -> dict[str, Any]:
-        motifs, instrument = sorted(solution.posterior.families), self.options.get("instrument")
-        row = trend_row(solution, pdf, self.options["r_range"], motifs, instrument)
-        return json_row({**row, **size_row(solution, mixed_in(solution))})
+    def _row(self, found: Solution, pdf: MeasuredPdf) -> dict[str, Any]:
+        motifs, instrument = sorted(found.posterior.families), self.options.get("instrument")
+        trend = trend_row(found, pdf, self.options["r_range"], motifs, instrument)
+        return json_row({**trend, **size_row(found, mixed_in(found))})
 
 
 def _answer(folder: Path) -> Solution | None:

@@ -18,6 +18,9 @@ from hpcpdf.pdf.params import Radiation
 
 Floats = NDArray[np.float64]
 
+ENDINGS = (".gr", ".fq", ".sq")
+"""Of files that are taken from a folder."""
+
 _BY_SUFFIX = {".fq": "F(Q)", ".sq": "S(Q)"}
 _WANTED = ("F(Q)", "S(Q)", "S(Q)-1")
 _FARTHEST = 150.0

@@ -20,7 +20,7 @@ FOLLOWING = {"quick": "quick", "normal": "quick", "thorough": "normal"}
 
 _DETAILED = 1
 """Candidates that are refined of each file: the trends are those of the best."""
-_LIKELY = 0.01
+LIKELY = 0.01
 """Probability from which on a motif belongs to a series."""
 
 Options = Mapping[str, Any]
@@ -77,4 +77,4 @@ def check_folder(folder: Path, pdf: MeasuredPdf, *, overwrite: bool) -> None:
 def motifs(solution: Solution) -> set[str]:
     """Families that an answer leaves likely."""
     shares = solution.posterior.families
-    return {solution[0].family} | {family for family, share in shares.items() if share >= _LIKELY}
+    return {solution[0].family} | {family for family, share in shares.items() if share >= LIKELY}

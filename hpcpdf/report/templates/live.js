@@ -76,7 +76,7 @@
           const said = await answer.json();
           text = said.error ? said.error : `${said.name}: added`;
         } catch {
-          text = `${file.name}: not added, hpcpdf serve does not answer`;
+          text = `${file.name}: not added: it cannot be read, or hpcpdf serve does not answer`;
         }
       }
       byId("said").prepend(cell(text, "", "li"));
