@@ -101,6 +101,12 @@ def equal_sphere(n_atoms: float, family: str) -> float:
     return float((6.0 * n_atoms / (math.pi * CRYSTALS.get(family, CRYSTALS["fcc"]))) ** (1.0 / 3.0))
 
 
+def check_motif(family: str) -> None:
+    """ConfigError for one that is not known."""
+    if family not in MOTIFS:
+        raise ConfigError(f"unknown motif {family!r}; known: {', '.join(MOTIFS)}")
+
+
 def neighbours(family: str, reach: float, spread: Spread, faults: float = 0.0) -> tuple[Floats, Floats]:
     """Distances up to `reach`, and how many neighbours an atom of the sample has there on average.
 
@@ -120,8 +126,7 @@ def neighbours(family: str, reach: float, spread: Spread, faults: float = 0.0) -
     distance, number : (C,)
         In bond lengths, ascending; of neighbours.
     """
-    if family not in MOTIFS:
-        raise ConfigError(f"unknown motif {family!r}; known: {', '.join(MOTIFS)}")
+    check_motif(family)
     if family in CRYSTALS:
         if family == "fcc" and faults > 0.0:
             distance, shared, other = _layers(reach)

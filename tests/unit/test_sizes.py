@@ -225,6 +225,20 @@ def test_solve_tells_keeps_and_draws_them(mixed, tmp_path):
     assert drawn.drawing(again).count("<path") == 3
 
 
+def test_sizes_without_a_search(mixed):
+    pdf, _, _, _, _, found = mixed
+    alone = hpcpdf.sample_sizes(pdf, (1.5, 38.0))
+    assert alone.motifs == found.motifs
+    assert alone.qdamp == 0.03
+    told = hpcpdf.sample_sizes(pdf, (1.5, 38.0), instrument=hpcpdf.Instrument(qdamp=0.03, qbroad=0.0))
+    assert told.motifs == found.motifs
+    with pytest.raises(hpcpdf.ConfigError, match="unknown motif 'quasi'"):
+        hpcpdf.sample_sizes(pdf, motifs=("quasi",))
+    flat = MeasuredPdf(pdf.r, np.full_like(pdf.g, 0.01), qmin=0.8, qmax=22.0, source="flat.gr")
+    with pytest.raises(hpcpdf.DataError, match="no peak between"):
+        hpcpdf.sample_sizes(flat)
+
+
 def test_a_drawing_of_one_size_and_none():
     data = data_of(measured([icosahedron(4)], [1.0]), high=20.0)
     found = fit_sizes(data)

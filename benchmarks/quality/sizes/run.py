@@ -109,6 +109,9 @@ def measured(path: Path, say: Callable[[str], None]) -> list[dict[str, Any]]:
     rows = []
     pdf = hpcpdf.read_gr(path)
     for high in (20.0, 40.0):
+        # With qdamp fitted, one structure stands beside the others.
+        one = hpcpdf.solve(pdf, "Pt", r_range=(1.5, high), refine=False, n_threads=1).sizes
+        structure = next(row for row in one.descriptions if row.label == "one structure")
         for qdamp in FIXED:
             sizes, _, cpu = describe(pdf, (1.5, high), qdamp)
             row = {
@@ -121,7 +124,7 @@ def measured(path: Path, say: Callable[[str], None]) -> list[dict[str, Any]]:
                 "biso": sizes.biso,
                 "sentence": sizes.sentence,
                 "motifs": [asdict(motif) for motif in sizes.motifs],
-                "descriptions": [asdict(one) for one in sizes.descriptions],
+                "descriptions": [asdict(row) for row in (*sizes.descriptions, *([structure] if qdamp is None else []))],
                 "sizes_s": cpu,
             }
             rows.append(row)
