@@ -19,7 +19,7 @@ from hpcpdf.clusters.elements import metallic_radius
 from hpcpdf.errors import ConfigError, DataError
 from hpcpdf.lattice.bounds import FamilyFit, fit_families
 from hpcpdf.lattice.certainty import is_chiral, site_certainty
-from hpcpdf.lattice.explore import ROUNDING_OF_BOUNDS, explore
+from hpcpdf.lattice.explore import explore
 from hpcpdf.lattice.posterior import Weighed, weigh
 from hpcpdf.lattice.shells import PdfData
 from hpcpdf.lattice.sphere import SphereFit, fit_sphere
@@ -30,14 +30,14 @@ from hpcpdf.pdf.fit_model import MANY
 from hpcpdf.pdf.gr import MeasuredPdf
 from hpcpdf.pdf.gr_header import parse_formula
 from hpcpdf.pdf.kernel import NodeKernel
-from hpcpdf.pdf.params import B_PER_U
 from hpcpdf.pdf.range import Range
 from hpcpdf.pdf.simulate import thread_count
+from hpcpdf.reconstruct.answer import bounds_of, choose, posterior_of, structures_of
 from hpcpdf.reconstruct.extent import REFINED_TO, extent, out_of_sight, too_large
 from hpcpdf.reconstruct.refine import refine_positions
 from hpcpdf.reconstruct.relax import relax_surface
 from hpcpdf.reconstruct.shape import faces, geometry
-from hpcpdf.reconstruct.solution import Bound, Candidate, Effort, Posterior, Sample, Solution
+from hpcpdf.reconstruct.solution import Candidate, Effort, Solution
 from hpcpdf.reconstruct.verdict import FAR, verdict
 from hpcpdf.sample.instrument import Instrument, as_instrument
 from hpcpdf.sample.sizes import Sizes, fit_sizes
@@ -56,8 +56,6 @@ _REFINED, _MANY = 3, 400
 _REFINE_ROUNDS = 2
 _SIMULATED = 2e-3
 """R_w below which a rigid structure leaves nothing for a refinement to explain."""
-_SAMPLES = 400
-"""Structures of the posterior that are described."""
 _SURE = 60
 """Structures that the certainty of sites is taken from."""
 
@@ -207,7 +205,7 @@ class _Solver:
             tell=self.tell,
             note=self.notes.append,
             proposals=proposals,
-            neighbours=None if neighbour is None else _structures(neighbour),
+            neighbours=None if neighbour is None else structures_of(neighbour),
             all_begin=families is not None,
             sphere=sphere,
         )
@@ -216,7 +214,7 @@ class _Solver:
             raise DataError(f"{self.pdf.source}: no particle was found that agrees with the PDF at all")
         candidates = self._candidates(weighed, top, refine)
         sizes = self._sizes(fits)
-        posterior = _posterior(weighed)
+        posterior = posterior_of(weighed)
         self._notes_on_bond(weighed[0].search.widths.bond)
         word = verdict(candidates, self.pdf.qmin, self.pdf.qmax, posterior)
         size = extent(sphere, float(self.data.r[-1]), candidates[0].n_atoms)
@@ -235,7 +233,7 @@ class _Solver:
         return Solution(
             candidates=tuple(candidates),
             verdict=word,
-            family_bounds=_bounds(fits, min(c.rw_before_refine for c in candidates)),
+            family_bounds=bounds_of(fits, min(c.rw_before_refine for c in candidates)),
             posterior=posterior,
             notes=tuple(dict.fromkeys(self.notes)),
             sizes=sizes,
@@ -308,7 +306,7 @@ class _Solver:
             )
 
     def _candidates(self, weighed: Sequence[Weighed], top: int, refine: bool) -> list[Candidate]:
-        chosen = _choose(weighed, top)
+        chosen = choose(weighed, top)
         rigid: list[tuple[Weighed, Atoms, FitResult]] = []
         for item in chosen:
             atoms = Atoms(f"{self.element}{len(item.met.sites)}", positions=item.search.positions(item.met))
@@ -390,79 +388,6 @@ class _Solver:
             twin = replace(candidate, atoms=same, equivalents=(), site_certainty=None, notes=("homometric",))
             candidate = replace(candidate, equivalents=(*candidate.equivalents, twin))
         return candidate
-
-
-def _structures(neighbour: Solution) -> dict[str, list[Floats]]:
-    """Structures of another answer, by family, in bond lengths."""
-    bonds = {bound.family: bound.bond for bound in neighbour.family_bounds}
-    groups: dict[str, list[Floats]] = {}
-    for one in neighbour:
-        if one.family in bonds:
-            groups.setdefault(one.family, []).append(one.atoms.positions / (bonds[one.family] * one.zoom))
-    return groups
-
-
-def _choose(weighed: Sequence[Weighed], top: int) -> list[Weighed]:
-    """The likeliest structures, and the best of every other family that was searched, if there is room."""
-    chosen = list(weighed[:top])
-    for family in dict.fromkeys(item.family for item in weighed):
-        if len(chosen) >= 2 and all(item.family != family for item in chosen):
-            best = next(item for item in weighed if item.family == family)
-            spare = [item for item in chosen[1:] if item.family == chosen[0].family]
-            if len(chosen) == top and spare:
-                chosen.remove(spare[-1])
-            if len(chosen) < top:
-                chosen.append(best)
-    return chosen
-
-
-def _posterior(weighed: Sequence[Weighed]) -> Posterior:
-    samples = []
-    for item in weighed[:_SAMPLES]:
-        if item.probability <= 0.0:
-            continue
-        template, sites = item.search.template, item.met.sites
-        n = len(sites)
-        shape = geometry(template.sites[sites])
-        samples.append(
-            Sample(
-                n_atoms=n,
-                diameter=shape.diameter * item.search.widths.bond,
-                coordination=shape.coordination_mean,
-                family=item.family,
-                weight=item.probability,
-                facets=_facets(shape.coordination) if item.family in ("fcc", "twin") else (math.nan, math.nan),
-            )
-        )
-    return Posterior(tuple(samples))
-
-
-def _facets(coordination: NDArray[np.int64]) -> tuple[float, float]:
-    """Shares of {111} and {100} terraces among surface atoms: 9 and 8 neighbours on close-packed faces of fcc."""
-    surface = coordination[coordination < 12]
-    if not surface.size:
-        return 0.0, 0.0
-    return float(np.mean(surface == 9)), float(np.mean(surface == 8))
-
-
-def _bounds(fits: Sequence[FamilyFit], best: float) -> tuple[Bound, ...]:
-    """Bounds of the families, lowest first; those that lie above the best fit are excluded."""
-    bounds = []
-    for fit in fits:
-        bounds.append(
-            Bound(
-                family=fit.family,
-                rw=fit.rw,
-                uncertainty=fit.uncertainty,
-                bond=fit.widths.bond,
-                biso=fit.widths.u * B_PER_U,
-                delta2=fit.widths.delta2,
-                bic=fit.bic,
-                columns=fit.columns,
-                excluded=fit.rw - fit.uncertainty > best + ROUNDING_OF_BOUNDS,
-            )
-        )
-    return tuple(sorted(bounds, key=lambda bound: bound.rw))
 
 
 def check_composition(pdf: MeasuredPdf, element: str) -> tuple[str, ...]:
