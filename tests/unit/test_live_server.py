@@ -63,7 +63,10 @@ def served(tmp_path: Path) -> Iterator[Served]:
     threads = [threading.Thread(target=server.run), threading.Thread(target=one.run)]
     for thread in threads:
         thread.start()
-    while not server.started:
+    end = time.monotonic() + 20.0
+    # Until the folder of the answers is its own; one that held something before would be refused.
+    while not (server.started and (one.out / "live.json").exists()):
+        assert time.monotonic() < end
         time.sleep(0.01)
     yield Served(server.servers[0].sockets[0].getsockname()[1], one)
     server.should_exit = True
