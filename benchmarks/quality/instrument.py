@@ -21,14 +21,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import hpcpdf
+from hpcpdf.stage import atomic_path, sample_rng
+
+sys.path.insert(0, str(Path(__file__).parent / "structures"))
+from cases import Case, make_cases, make_pdf
+from judge import judge
+
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE / "structures"))
-
-from cases import Case, make_cases, make_pdf  # noqa: E402
-from judge import judge  # noqa: E402
-
-import hpcpdf  # noqa: E402
-from hpcpdf.stage import atomic_path, sample_rng  # noqa: E402
 
 
 def broadened(case: Case, qbroad: float, index: int, seed: int) -> Case:

@@ -144,9 +144,8 @@ def submit_reconstruction(
     ConfigError
         For everything that can be known before the first job starts.
     """
-    from hpcpdf.launch.graph import GRAPH, Node, jobs_beside
-    from hpcpdf.launch.jobs import check_idle
-    from hpcpdf.launch.submit import dry_run, make_graph, submit
+    from hpcpdf.launch.graph import Node
+    from hpcpdf.launch.submit import submit_beside
     from hpcpdf.reconstruct.batch import blocks_of
 
     settings.check()
@@ -163,17 +162,8 @@ def submit_reconstruction(
             "merge", f"{here}:merge", {"settings": given}, after=("blocks",), resources="reconstruct", nodes=1, tasks=1
         ),
     ]
-    folder = jobs_beside(out)
-    if (folder / GRAPH).is_file():
-        check_idle(folder)
-    graph = make_graph(nodes, folder, profile, title=out.stem)
-    say(f"{_line(settings, job)}, {count} jobs -> {out}")
-    if show:
-        dry_run(graph, profile, say=say)
-        return graph
-    submit(graph, profile, say=say)
-    say(f"follow it with: hpcpdf jobs status {settings.out}")
-    return graph
+    line = f"{_line(settings, job)}, {count} jobs"
+    return submit_beside(nodes, out, profile, title=out.stem, job=line, show=show, say=say)
 
 
 def share(context: Context, *, settings: dict[str, Any], part: tuple[int, int]) -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from hpcpdf.errors import LaunchError
-from hpcpdf.launch.graph import GRAPH, Graph, Node, jobs_beside
-from hpcpdf.launch.jobs import Say, check_idle
+from hpcpdf.launch.graph import Graph, Node
+from hpcpdf.launch.jobs import Say
 from hpcpdf.launch.profiles import Profile
 from hpcpdf.launch.series import read_series, solve_series_files
 from hpcpdf.launch.solving import SolveSettings
-from hpcpdf.launch.submit import dry_run, make_graph, submit
+from hpcpdf.launch.submit import submit_beside
 from hpcpdf.pdf.fq import Reading
 from hpcpdf.series.plan import stretches
 from hpcpdf.stage import Context
@@ -72,17 +72,8 @@ def submit_series(
     ]
     for message in unreadable.values():
         say(f"left out: {message}")
-    folder = jobs_beside(out)
-    if (folder / GRAPH).is_file():
-        check_idle(folder)
-    graph = make_graph(nodes, folder, profile, title=out.name)
-    say(f"{len(pdfs)} files, {count} jobs -> {out}")
-    if show:
-        dry_run(graph, profile, say=say)
-        return graph
-    submit(graph, profile, say=say)
-    say(f"follow it with: hpcpdf jobs status {out}")
-    return graph
+    job = f"{len(pdfs)} files, {count} jobs"
+    return submit_beside(nodes, out, profile, title=out.name, job=job, show=show, say=say)
 
 
 def share(context: Context, *, given: dict[str, Any], part: tuple[int, int]) -> None:

@@ -15,7 +15,7 @@ import submitit.core.utils
 
 from hpcpdf.errors import ConfigError, LaunchError
 from hpcpdf.launch import scheduler
-from hpcpdf.launch.graph import Graph, Node, ordered
+from hpcpdf.launch.graph import GRAPH, Graph, Node, jobs_beside, ordered
 from hpcpdf.launch.jobs import check_idle
 from hpcpdf.launch.markers import (
     Submission,
@@ -100,6 +100,26 @@ def submit(graph: Graph, profile: Profile, *, say: Say = print) -> dict[str, lis
         for path in mark_path(graph.folder, node.name, 0).parent.glob("*.json"):
             path.unlink()
     return send(graph, profile, {node.name: range(node.size) for node in graph.nodes}, {}, say=say)
+
+
+def submit_beside(
+    nodes: Sequence[Node], result: Path, profile: Profile, *, title: str, job: str, show: bool, say: Say
+) -> Graph:
+    """Submit the jobs that make `result`, with their folder beside it; with `show`, show their scripts alone.
+
+    `job` says what is done. Raises ConfigError where jobs of an earlier call are still at it.
+    """
+    folder = jobs_beside(result)
+    if (folder / GRAPH).is_file():
+        check_idle(folder)
+    graph = make_graph(nodes, folder, profile, title=title)
+    say(f"{job} -> {result}")
+    if show:
+        dry_run(graph, profile, say=say)
+    else:
+        submit(graph, profile, say=say)
+        say(f"follow it with: hpcpdf jobs status {result}")
+    return graph
 
 
 def send(

@@ -58,7 +58,8 @@ class FastWork:
         """Names and digests of the answers that were left, in order."""
         if not self.log.exists():
             return []
-        return [tuple(line.split(" ")[:2]) for line in self.log.read_text(encoding="utf-8").splitlines()]  # type: ignore[misc]
+        lines = (line.split(" ") for line in self.log.read_text(encoding="utf-8").splitlines())
+        return [(name, digest) for name, digest, *_ in lines]
 
 
 def text_of(number: int, points: int = 40) -> str:

@@ -218,7 +218,7 @@ def test_files_begin_from_a_neighbour(folder: Path, work: FastWork, tmp_path: Pa
     with following(follower(folder, tmp_path / "out", work)) as one:
         for name in ("T2", "T10", "T100", "T5"):
             (folder / f"{name}.gr").write_text(text_of(len(name) + ord(name[-1])))
-            until(lambda: set(states(one).values()) == {"solved"} and f"{name}.gr" in states(one))  # noqa: B023
+            until(lambda new=f"{name}.gr": set(states(one).values()) == {"solved"} and new in states(one))
     begun = [line.split(" ")[2] for line in work.log.read_text().splitlines()]
     assert begun == ["", "T2", "T10", "T2"]
 

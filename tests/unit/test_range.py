@@ -110,10 +110,10 @@ def test_ranges() -> None:
     assert chosen_range(pdf, (1.5, 20)) == (1.5, 20.0)
     assert chosen_range(pdf, (1.5, "auto")) == (1.5, auto_rmax(pdf))
     with pytest.raises(ConfigError, match="expected a number of Å or 'auto'"):
-        chosen_range(pdf, (1.5, "far"))  # type: ignore[arg-type]
+        chosen_range(pdf, (1.5, "far"))
     for wrong in ((3.0, 2.0), (-1.0, 5.0), (39.0, "auto")):
         with pytest.raises(ConfigError, match="0 <= low < high"):
-            chosen_range(pdf, wrong)  # type: ignore[arg-type]
+            chosen_range(pdf, wrong)
 
 
 def test_a_fit_says_how_far_it_went() -> None:

@@ -156,7 +156,7 @@ def test_refusals() -> None:
     with pytest.raises(ConfigError, match="no files"):
         hpcpdf.solve_series([], "Pt")
     with pytest.raises(ConfigError, match="effort = 'great'"):
-        hpcpdf.solve_series(pdfs(2), "Pt", effort="great")  # type: ignore[arg-type]
+        hpcpdf.solve_series(pdfs(2), "Pt", effort="great")
     with pytest.raises(ConfigError, match="not in its composition"):
         hpcpdf.solve_series([replace(pdf, composition="Au") for pdf in pdfs(2)], "Pt")
 
